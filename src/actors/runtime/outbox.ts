@@ -1,0 +1,107 @@
+/**
+ * Effects that leave the system. Their rows are written with the state that caused them; here each is carried out and its
+ * outcome told to its actor as `outbox.done {id, type, payload, outcome}`, which steps and deletes the row in the same commit.
+ * Carried out at least once, with the same id every time. `recovered` tells a runner that an earlier process may already
+ * have tried: a wallet charge then asks before it posts.
+ */
+import type { ActorStore, Address, CancelTimer, Clock, JournalEntry, OutboxRow } from '../ports.ts';
+import { type Message, noReply } from './message.ts';
+
+/** Carries out one effect. It must not throw for outcomes of the outside world; a throw is retried after a pause. */
+export type EffectRunner = (row: OutboxRow, attempt: { readonly recovered: boolean }) => Promise<unknown>;
+
+const concurrency = 64;
+const recheckMs = 5_000;
+const pageSize = 500;
+
+export class Outbox {
+  readonly #store: ActorStore;
+  readonly #clock: Clock;
+  readonly #runners: ReadonlyMap<string, EffectRunner>;
+  readonly #tell: (address: Address, message: Message) => void;
+  readonly #onError: (row: OutboxRow, error: unknown) => void;
+  /** Rows known here, by id: waiting, running, or told and not yet deleted. */
+  readonly #known = new Map<string, number>();
+  readonly #queue: { address: Address; row: OutboxRow; recovered: boolean }[] = [];
+  #running = 0;
+  #recheck: CancelTimer | undefined;
+  #closed = false;
+
+  constructor(options: {
+    readonly store: ActorStore;
+    readonly clock: Clock;
+    readonly runners: Readonly<Record<string, EffectRunner>>;
+    readonly tell: (address: Address, message: Message) => void;
+    readonly onError?: (row: OutboxRow, error: unknown) => void;
+  }) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#runners = new Map(Object.entries(options.runners));
+    this.#tell = options.tell;
+    this.#onError = options.onError ?? (() => {});
+  }
+
+  /** Takes up what an earlier process left. */
+  async start(): Promise<void> {
+    await this.#read();
+  }
+
+  flushed(address: Address, entry: JournalEntry): void {
+    for (const id of entry.outboxDone ?? []) this.#known.delete(id);
+    for (const row of entry.outbox ?? []) this.#enqueue(address, row, false);
+  }
+
+  get depth(): number {
+    return this.#queue.length + this.#running;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#recheck?.();
+    this.#queue.length = 0;
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for (const { address, ...row } of await this.#store.outbox(pageSize)) {
+        const toldAt = this.#known.get(row.id);
+        // Told long ago and still there: its actor could not commit the outcome. Carry it out again; the id is the same.
+        if (toldAt === undefined || (toldAt > 0 && toldAt < this.#clock.now() - recheckMs)) this.#enqueue(address, row, true);
+      }
+    } finally {
+      if (!this.#closed) this.#recheck = this.#clock.after(recheckMs, () => void this.#read().catch(() => {}));
+    }
+  }
+
+  #enqueue(address: Address, row: OutboxRow, recovered: boolean): void {
+    if (this.#closed) return;
+    this.#known.set(row.id, 0);
+    this.#queue.push({ address, row, recovered });
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#running < concurrency) {
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      this.#running++;
+      void this.#run(next.address, next.row, next.recovered);
+    }
+  }
+
+  async #run(address: Address, row: OutboxRow, recovered: boolean): Promise<void> {
+    const runner = this.#runners.get(row.type);
+    try {
+      if (runner === undefined) throw new Error(`no runner for the effect ${row.type}`);
+      const outcome = await runner(row, { recovered });
+      this.#known.set(row.id, Math.max(1, this.#clock.now()));
+      if (!this.#closed) this.#tell(address, { type: 'outbox.done', input: { ...row, outcome }, who: null, reply: noReply });
+    } catch (error) {
+      this.#known.set(row.id, Math.max(1, this.#clock.now()));
+      this.#onError(row, error);
+    } finally {
+      this.#running--;
+      this.#pump();
+    }
+  }
+}

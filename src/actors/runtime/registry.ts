@@ -1,0 +1,173 @@
+/**
+ * Finds or wakes the actor of an address, passivates idle ones, and supervises: a failed activation is rebuilt from its last
+ * flushed state, and after three failures in a minute the actor is set aside and answers `SERVICE_UNAVAILABLE`.
+ */
+import { TmcpError } from '../../protocol/errors.ts';
+import type { ActorStore, Address, CancelTimer, Clock, EventBus, Journal, JournalEntry } from '../ports.ts';
+import { Activation, type Host } from './activation.ts';
+import type { Behaviour } from './behaviour.ts';
+import type { Message } from './message.ts';
+
+export interface RegistryOptions {
+  readonly journal: Journal;
+  readonly store: ActorStore;
+  readonly bus: EventBus;
+  readonly clock: Clock;
+  // biome-ignore lint/suspicious/noExplicitAny: each kind has a state type of its own
+  readonly behaviours: readonly Behaviour<any>[];
+  readonly mailboxLimit: number;
+  readonly maxActors: number;
+  readonly idleMs: number;
+  /** Told of every entry that became durable: timers and the outbox listen. */
+  readonly onFlushed?: (address: Address, entry: JournalEntry) => void;
+  readonly observe?: RegistryObserver;
+}
+
+/** Where the registry reports; every member may be left out. */
+export interface RegistryObserver {
+  active?(kind: string, count: number): void;
+  restarted?(kind: string, address: Address, error: unknown): void;
+  quarantined?(kind: string, address: Address): void;
+  depth?(kind: string, depth: number): void;
+}
+
+const failureWindowMs = 60_000;
+const failuresBeforeQuarantine = 3;
+/** How long a quarantined actor is left alone before one more try. */
+const quarantineMs = 5 * 60_000;
+
+export class Registry {
+  readonly #options: RegistryOptions;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly #kinds = new Map<string, Behaviour<any>>();
+  readonly #actors = new Map<Address, Activation<unknown>>();
+  readonly #counts = new Map<string, number>();
+  readonly #failures = new Map<Address, number[]>();
+  readonly #quarantine = new Map<Address, number>();
+  readonly #host: Host;
+  #sweep: CancelTimer | undefined;
+  #closed = false;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    for (const behaviour of options.behaviours) this.#kinds.set(behaviour.kind, behaviour);
+    this.#host = {
+      journal: options.journal,
+      mailboxLimit: options.mailboxLimit,
+      now: () => options.clock.now(),
+      load: (address) => options.store.load(address),
+      idempotency: (address, scope) => options.store.idempotency(address, scope),
+      tell: (address, message) => this.tell(address, message),
+      publish: (event) => options.bus.publish(event),
+      flushed: (address, entry) => options.onFlushed?.(address, entry),
+      failed: (activation, error) => this.#failed(activation, error),
+    };
+    this.#scheduleSweep();
+  }
+
+  /** Actors in memory. */
+  get size(): number {
+    return this.#actors.size;
+  }
+
+  /** Delivers a message, waking the actor when it sleeps. Never throws: a refusal goes to the message's reply. */
+  tell(address: Address, message: Message): void {
+    const known = this.#actors.get(address);
+    if (known !== undefined) {
+      known.deliver(message);
+      return;
+    }
+    const activation = this.#wake(address, undefined);
+    if (activation instanceof TmcpError) message.reply(activation);
+    else activation.deliver(message);
+  }
+
+  /** Drops actors that are idle; for tests and drain as well as the timer. Returns how many. */
+  passivate(idleForMs: number): number {
+    const before = this.#options.clock.now() - idleForMs;
+    let dropped = 0;
+    for (const [address, activation] of this.#actors) {
+      if (activation.lastUsedAt > before || !activation.idle) continue;
+      this.#forget(address, activation);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#sweep?.();
+  }
+
+  #wake(address: Address, after: Promise<void> | undefined): Activation<unknown> | TmcpError {
+    const kind = address.slice(0, address.indexOf(':'));
+    const behaviour = this.#kinds.get(kind);
+    if (behaviour === undefined) return new TmcpError('INTERNAL_ERROR', undefined, { cause: new Error(`no actor kind ${kind}`) });
+    const until = this.#quarantine.get(address);
+    if (until !== undefined) {
+      const left = until - this.#options.clock.now();
+      if (left > 0) return new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: Math.ceil(left / 1000) });
+      this.#quarantine.delete(address);
+    }
+    if (this.#closed || (this.#actors.size >= this.#options.maxActors && this.passivate(1_000) === 0)) {
+      return new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1 });
+    }
+    const activation = new Activation<unknown>(address, behaviour, this.#host, after);
+    this.#actors.set(address, activation);
+    this.#count(kind, 1);
+    return activation;
+  }
+
+  #failed(activation: Activation<unknown>, error: unknown): void {
+    const { address } = activation;
+    if (this.#actors.get(address) !== activation) return;
+    const waiting = this.#forget(address, activation);
+    const { kind } = activation.behaviour;
+    this.#options.observe?.restarted?.(kind, address, error);
+    const now = this.#options.clock.now();
+    const recent = (this.#failures.get(address) ?? []).filter((at) => at > now - failureWindowMs);
+    recent.push(now);
+    this.#failures.set(address, recent);
+    if (this.#failures.size > 10_000) this.#failures.delete(this.#failures.keys().next().value as Address);
+    if (recent.length >= failuresBeforeQuarantine) {
+      this.#failures.delete(address);
+      this.#quarantine.set(address, now + quarantineMs);
+      this.#options.observe?.quarantined?.(kind, address);
+    }
+    if (recent.length < failuresBeforeQuarantine && !this.#closed) {
+      // The next activation must not read what this one is still writing.
+      const quiet = activation.whenQuiet();
+      const next = this.#wake(address, quiet);
+      for (const message of waiting) {
+        if (next instanceof TmcpError) message.reply(next);
+        else next.deliver(message);
+      }
+      return;
+    }
+    for (const message of waiting) message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 60 }));
+  }
+
+  #forget(address: Address, activation: Activation<unknown>): Message[] {
+    this.#actors.delete(address);
+    this.#count(activation.behaviour.kind, -1);
+    return activation.drop();
+  }
+
+  #count(kind: string, by: number): void {
+    const count = (this.#counts.get(kind) ?? 0) + by;
+    this.#counts.set(kind, count);
+    this.#options.observe?.active?.(kind, count);
+  }
+
+  #scheduleSweep(): void {
+    this.#sweep = this.#options.clock.after(Math.max(250, this.#options.idleMs / 4), () => {
+      this.passivate(this.#options.idleMs);
+      if (this.#options.observe?.depth !== undefined) {
+        for (const activation of this.#actors.values()) this.#options.observe.depth(activation.behaviour.kind, activation.depth);
+      }
+      const now = this.#options.clock.now();
+      for (const [address, until] of this.#quarantine) if (until <= now) this.#quarantine.delete(address);
+      if (!this.#closed) this.#scheduleSweep();
+    });
+  }
+}

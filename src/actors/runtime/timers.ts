@@ -1,0 +1,76 @@
+/**
+ * Durable timers: rows written with the state that set them, fired as the internal event `timer.fired {id}` to their actor,
+ * which steps and deletes the row in the same commit. At least once in delivery, once in effect. Near ones are also held in
+ * memory; the table is read again every minute, so a timer set by a node that died fires on the next.
+ */
+import type { ActorStore, Address, CancelTimer, Clock, JournalEntry } from '../ports.ts';
+import { type Message, noReply } from './message.ts';
+
+const horizonMs = 10 * 60_000;
+const rereadMs = 60_000;
+const pageSize = 1_000;
+/** A fired timer whose actor could not commit is fired again after this. */
+const againMs = 5_000;
+
+export class Timers {
+  readonly #store: ActorStore;
+  readonly #clock: Clock;
+  readonly #tell: (address: Address, message: Message) => void;
+  readonly #armed = new Map<string, { dueAt: number; cancel: CancelTimer }>();
+  #reread: CancelTimer | undefined;
+  #closed = false;
+
+  constructor(options: { readonly store: ActorStore; readonly clock: Clock; readonly tell: (address: Address, message: Message) => void }) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#tell = options.tell;
+  }
+
+  /** Reads what is due soon; what is overdue fires at once. */
+  async start(): Promise<void> {
+    await this.#read();
+  }
+
+  /** Follows a flushed entry: arms its timers, forgets those it deleted. */
+  flushed(address: Address, entry: JournalEntry): void {
+    for (const id of entry.timersDone ?? []) this.#disarm(address, id);
+    for (const timer of entry.timers ?? []) this.#arm(address, timer.id, timer.dueAt);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#reread?.();
+    for (const { cancel } of this.#armed.values()) cancel();
+    this.#armed.clear();
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for (const { address, id, dueAt } of await this.#store.timers(this.#clock.now() + horizonMs, pageSize)) {
+        if (!this.#armed.has(`${address}|${id}`)) this.#arm(address, id, dueAt);
+      }
+    } finally {
+      if (!this.#closed) this.#reread = this.#clock.after(rereadMs, () => void this.#read().catch(() => {}));
+    }
+  }
+
+  #arm(address: Address, id: string, dueAt: number): void {
+    this.#disarm(address, id);
+    const wait = dueAt - this.#clock.now();
+    if (this.#closed || wait > horizonMs) return;
+    const cancel = this.#clock.after(Math.max(0, wait), () => this.#fire(address, id, dueAt));
+    this.#armed.set(`${address}|${id}`, { dueAt, cancel });
+  }
+
+  #disarm(address: Address, id: string): void {
+    this.#armed.get(`${address}|${id}`)?.cancel();
+    this.#armed.delete(`${address}|${id}`);
+  }
+
+  #fire(address: Address, id: string, dueAt: number): void {
+    if (this.#closed) return;
+    const cancel = this.#clock.after(againMs, () => this.#fire(address, id, dueAt));
+    this.#armed.set(`${address}|${id}`, { dueAt, cancel });
+    this.#tell(address, { type: 'timer.fired', input: { id, dueAt }, who: null, reply: noReply });
+  }
+}

@@ -1,0 +1,1 @@
+export default function setup(project: { name: string; provide(k: string, v: unknown): void }) { console.log('SETUP', project.name); project.provide('a', 1); return () => console.log('TEARDOWN', project.name); }
