@@ -7,8 +7,18 @@
 export type Row = Record<string, unknown>;
 
 export interface Queryable {
-  /** Runs one statement. `name` makes it a prepared statement where the driver has those. Errors: the driver's, with SQLSTATE in `code`. */
+  /**
+   * Runs one statement. `name` makes it a prepared statement where the driver has those. Parameters: numbers, strings, booleans, null,
+   * arrays of these, Uint8Array for `bytea`; JSON is handed as text. Errors: the driver's, with SQLSTATE in `code`.
+   */
   query<R extends object = Row>(text: string, params?: readonly unknown[], name?: string): Promise<R[]>;
+  /** Runs a text of many statements without parameters, for migrations. */
+  script(text: string): Promise<void>;
+}
+
+/** A connection for one caller alone. `release(true)` also ends it: for one that broke, or whose answer never came. */
+export interface Connection extends Queryable {
+  release(broken?: boolean): void;
 }
 
 export interface Database extends Queryable {
@@ -16,6 +26,6 @@ export interface Database extends Queryable {
   /** Runs `work` in one transaction on one connection; a throw rolls back. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** One connection for the caller alone, until `release`. The journal's lanes hold one each. On PGlite all share the one engine. */
-  connect(): Promise<Queryable & { release(broken?: boolean): void }>;
+  connect(): Promise<Connection>;
   close(): Promise<void>;
 }

@@ -25,7 +25,7 @@ export type FaultReason =
   | 'syntax'
   | 'frame-kind';
 
-/** What is wrong with a frame. `at` is the byte offset (UTF-16 index in a text frame) of the offending item. */
+/** What is wrong with a frame. `at` is the byte offset (UTF-16 index in a text frame) of the offending item; of a repeated key's text. */
 export interface PrescanFault {
   readonly reason: FaultReason;
   readonly at: number;
@@ -185,7 +185,8 @@ function unsigned(bytes: Uint8Array, at: number, size: number): number {
 
 /** Whether a number of four bytes or more is finite, or an integer that a JSON number holds exactly. */
 function isPlainNumber(bytes: Uint8Array, at: number, head: number): boolean {
-  const high = ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
+  const high =
+    ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
   switch (head) {
     case 0xca:
       return (high & 0x7f800000) !== 0x7f800000;

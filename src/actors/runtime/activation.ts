@@ -106,6 +106,7 @@ export class Activation<S> implements ActorContext {
   /** Takes the activation out of use; what waits in its mailbox is handed back. */
   drop(): Message[] {
     this.#phase = 'dropped';
+    if (this.#state !== undefined) this.behaviour.abandoned?.(this.#state);
     const waiting = this.#mailbox;
     this.#mailbox = [];
     for (const repeats of this.#repeats.values()) waiting.push(...repeats);

@@ -52,4 +52,6 @@ export interface Behaviour<S> {
   receive(state: S, message: Message, context: ActorContext): void;
   /** True while something only this activation knows is under way; such an actor is not passivated. */
   busy?(state: S): boolean;
+  /** The activation is out of use: answers what it still owes, and touches nothing else. */
+  abandoned?(state: S): void;
 }

@@ -160,10 +160,10 @@ $body$;
 
 -- Commits one group of journal entries. Returns true, or false when this lane had committed this group before.
 --
--- p_slots ascending, without repeats. Arrays of one letter belong together and have the same length; an empty first array
+-- p_slots ascending. Arrays of one letter belong together and have the same length; an empty first array
 -- of a letter skips its statement. No key may come twice in a_address, (s_vault, s_key), i_scope, (t_address, t_id).
 --
--- TM001: a slot's epoch is not the caller's; DETAIL lists the slots. TM002: an actor is not at its base seq.
+-- TM001: a slot's epoch is not the caller's; DETAIL lists slot:epoch pairs. TM002: an actor is not at its base seq.
 --
 -- VOLATILE and READ COMMITTED: each statement sees what was committed when it began. That is what makes the epoch check sound:
 -- it is a later statement than the one that took the shared locks, so a claimer either waits for this
@@ -196,12 +196,15 @@ begin
     if exists (select from journal_lanes where lane = p_lane) then
       return false;
     end if;
-    insert into journal_lanes (lane, last_group, updated_at) values (p_lane, p_group, p_at);
+    insert into journal_lanes (lane, last_group, updated_at) values (p_lane, p_group, p_at) on conflict (lane) do nothing;
+    if not found then
+      raise exception 'an earlier try of this group has just ended' using errcode = '40001';
+    end if;
   end if;
 
   perform pg_advisory_xact_lock_shared(1953325936, s) from unnest(p_slots) s;
 
-  select string_agg(e.slot::text, ',') into wrong
+  select string_agg(e.slot || ':' || e.epoch, ',') into wrong
     from unnest(p_slots, p_epochs) e (slot, epoch) left join slots t on t.slot = e.slot
     where t.epoch is distinct from e.epoch;
   if wrong is not null then

@@ -6,7 +6,15 @@
  * the window fills. Time comes from our clock: cockatiel compares the wall clock with a duration, so the duration given
  * to it is either "still shut" or "due".
  */
-import { BrokenCircuitError, CircuitState, circuitBreaker, handleWhenResult, type CircuitBreakerPolicy, type IBackoff, type IBreaker } from 'cockatiel';
+import {
+  BrokenCircuitError,
+  CircuitState,
+  circuitBreaker,
+  handleWhenResult,
+  type CircuitBreakerPolicy,
+  type IBackoff,
+  type IBreaker,
+} from 'cockatiel';
 import type { Clock } from '../../actors/ports.ts';
 
 export const breakerWindow = 10;
@@ -78,7 +86,9 @@ export class Breaker<R> {
   }
 
   /** Runs `fn`, or gives the ms left to wait without running it. While a probe runs, others are turned away too. */
-  async run(fn: () => Promise<R>): Promise<{ readonly ran: true; readonly result: R } | { readonly ran: false; readonly retryAfterMs: number }> {
+  async run(
+    fn: () => Promise<R>,
+  ): Promise<{ readonly ran: true; readonly result: R } | { readonly ran: false; readonly retryAfterMs: number }> {
     if (this.#policy.state === CircuitState.HalfOpen) return { ran: false, retryAfterMs: probeEveryMs };
     try {
       return { ran: true, result: await this.#policy.execute(fn) };
@@ -89,7 +99,12 @@ export class Breaker<R> {
   }
 
   get view(): BreakerState {
-    const names = { [CircuitState.Closed]: 'closed', [CircuitState.Open]: 'open', [CircuitState.HalfOpen]: 'half_open', [CircuitState.Isolated]: 'open' } as const;
+    const names = {
+      [CircuitState.Closed]: 'closed',
+      [CircuitState.Open]: 'open',
+      [CircuitState.HalfOpen]: 'half_open',
+      [CircuitState.Isolated]: 'open',
+    } as const;
     return {
       state: names[this.#policy.state],
       failures: this.#window.failures,

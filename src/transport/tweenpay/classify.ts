@@ -12,7 +12,13 @@ import { errorSchema, isWalletErrorCode, walletErrors, type WalletErrorCode } fr
 
 /** How an exchange ended on the wire. `sent`: bytes of the request may have reached the wallet. */
 export type Exchange =
-  | { readonly kind: 'response'; readonly status: number; readonly contentType: string; readonly retryAfter: string; readonly body: Uint8Array }
+  | {
+      readonly kind: 'response';
+      readonly status: number;
+      readonly contentType: string;
+      readonly retryAfter: string;
+      readonly body: Uint8Array;
+    }
   | { readonly kind: 'failure'; readonly cause: 'timeout' | 'connection' | 'oversize'; readonly sent: boolean; readonly detail: string };
 
 /** What the caller knows about its own request. */
@@ -38,9 +44,12 @@ const fitsError = TypeCompiler.Compile(errorSchema);
 /** The outcome of an exchange. Errors: none; whatever arrives has an outcome. */
 export function classify<A, T>(call: Call<A, T>, exchange: Exchange): WalletOutcome<T> {
   if (exchange.kind === 'failure') {
-    return call.mutation && exchange.sent ? unknown(`${exchange.cause}: ${exchange.detail}`) : unavailable(`${exchange.cause}: ${exchange.detail}`);
+    return call.mutation && exchange.sent
+      ? unknown(`${exchange.cause}: ${exchange.detail}`)
+      : unavailable(`${exchange.cause}: ${exchange.detail}`);
   }
-  const unclear = (reason: string): WalletOutcome<T> => (call.mutation ? unknown(reason) : unavailable(reason, retryAfterMsOf(exchange.retryAfter)));
+  const unclear = (reason: string): WalletOutcome<T> =>
+    call.mutation ? unknown(reason) : unavailable(reason, retryAfterMsOf(exchange.retryAfter));
   if (exchange.status >= 500) return unclear(`status ${exchange.status}`);
   const json = parseJson(exchange.contentType, exchange.body);
   if (json === undefined) return unclear(`status ${exchange.status} without readable JSON`);
@@ -56,7 +65,11 @@ export function classify<A, T>(call: Call<A, T>, exchange: Exchange): WalletOutc
 }
 
 /** What a wallet's error code means to the payer; undefined for a code that leaves the charge's fate open. */
-export function refusalOf(code: WalletErrorCode, message: string, details?: Record<string, unknown>): Extract<WalletOutcome<never>, { kind: 'refused' }> | undefined {
+export function refusalOf(
+  code: WalletErrorCode,
+  message: string,
+  details?: Record<string, unknown>,
+): Extract<WalletOutcome<never>, { kind: 'refused' }> | undefined {
   const { refusal } = walletErrors[code];
   if (refusal === null) return undefined;
   return { kind: 'refused', code: refusal, message, details: { ...details, wallet_code: code } };

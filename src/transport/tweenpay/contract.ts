@@ -16,7 +16,10 @@ export const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/;
 
 const id = (description: string) => Type.String({ minLength: 1, maxLength: 255, description });
 const currency = Type.String({ pattern: '^[A-Z]{3}$', description: 'ISO 4217 code' });
-const instant = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,3})?Z$', description: 'RFC 3339, UTC' });
+const instant = Type.String({
+  pattern: '^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,3})?Z$',
+  description: 'RFC 3339, UTC',
+});
 const minor = (minimum: number, description: string) => Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, description });
 const reference = id("the caller's own id of the payment, unique among booked charges");
 
@@ -27,7 +30,12 @@ const answer = <T extends Record<string, TSchema>>(members: T) => Type.Object(me
 
 export const ensureAccountSchema = request({ currency });
 export const ensureMerchantSchema = request({ name: Type.String({ minLength: 1, maxLength: 200 }) });
-export const policyRequestSchema = request({ user_id: id('the payer'), reference, amount_minor: minor(1, 'what would be charged'), currency });
+export const policyRequestSchema = request({
+  user_id: id('the payer'),
+  reference,
+  amount_minor: minor(1, 'what would be charged'),
+  currency,
+});
 export const chargeRequestSchema = request({
   reference,
   payer_user_id: id('whose wallet pays'),
@@ -73,7 +81,10 @@ export const transactionPageSchema = answer({
 export const policySchema = answer({
   reference,
   mfa_required: Type.Boolean(),
-  methods: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), { maxItems: 16, description: 'accepted second factors; empty when none is required' }),
+  methods: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+    maxItems: 16,
+    description: 'accepted second factors; empty when none is required',
+  }),
 });
 export const chargeSchema = answer({
   txn_id: id('opaque'),
@@ -110,7 +121,11 @@ export const lookupSchema = Type.Union([
   answer({ reference, state: Type.Literal('none') }),
   answer({ reference, state: Type.Literal('in_progress') }),
   answer({ reference, state: Type.Literal('booked'), charge: chargeSchema }),
-  answer({ reference, state: Type.Literal('refused'), refusal: answer({ code: Type.String({ minLength: 1, maxLength: 64 }), message: Type.String({ maxLength: 1_000 }) }) }),
+  answer({
+    reference,
+    state: Type.Literal('refused'),
+    refusal: answer({ code: Type.String({ minLength: 1, maxLength: 64 }), message: Type.String({ maxLength: 1_000 }) }),
+  }),
 ]);
 export const healthSchema = answer({ status: Type.Literal('ok') });
 
@@ -135,7 +150,11 @@ interface WalletErrorRow {
 
 const errors = {
   invalid_request: { status: 400, refusal: 'PAYMENT_FAILED', message: 'The request does not fit its schema' },
-  idempotency_key_required: { status: 400, refusal: 'PAYMENT_FAILED', message: 'A mutation needs an Idempotency-Key header of 1 to 255 visible ASCII characters' },
+  idempotency_key_required: {
+    status: 400,
+    refusal: 'PAYMENT_FAILED',
+    message: 'A mutation needs an Idempotency-Key header of 1 to 255 visible ASCII characters',
+  },
   unauthorized: { status: 401, refusal: null, message: 'The service token is missing or wrong' },
   insufficient_funds: { status: 402, refusal: 'INSUFFICIENT_FUNDS', message: 'The wallet does not hold enough' },
   payment_refused: { status: 402, refusal: 'PAYMENT_FAILED', message: 'The wallet refuses this payment' },

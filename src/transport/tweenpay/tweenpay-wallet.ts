@@ -63,19 +63,32 @@ const checks = {
 /** The wallet at `options.url`. Opens no connection before the first call. Errors: `TypeError` for a bad URL. */
 export function createTweenPayWallet(options: TweenPayOptions): TweenPayWallet {
   const clock = options.clock ?? new SystemClock();
-  const connections = new WalletConnections({ url: options.url, token: options.token, timeoutMs: options.timeoutMs ?? 5_000, connections: options.connections ?? 64, clock });
+  const connections = new WalletConnections({
+    url: options.url,
+    token: options.token,
+    timeoutMs: options.timeoutMs ?? 5_000,
+    connections: options.connections ?? 64,
+    clock,
+  });
   const breakers = byOperation(() => new Breaker<Exchange>(clock, isBreakerFailure));
 
   async function call<A, T>(operation: WalletOperation, request: ExchangeRequest, terms: Call<A, T>): Promise<WalletOutcome<T>> {
     const startedAt = clock.monotonic();
     const attempt = await breakers[operation].run(() => connections.send(request));
-    const outcome: WalletOutcome<T> = attempt.ran ? classify(terms, attempt.result) : { kind: 'unavailable', reason: 'circuit open', retryAfterMs: attempt.retryAfterMs };
+    const outcome: WalletOutcome<T> = attempt.ran
+      ? classify(terms, attempt.result)
+      : { kind: 'unavailable', reason: 'circuit open', retryAfterMs: attempt.retryAfterMs };
     options.observe?.(operation, outcome.kind, clock.monotonic() - startedAt);
     return outcome;
   }
 
   return {
-    account: (userId) => call('account', { method: 'GET', path: `/v1/users/${encodeURIComponent(userId)}/account` }, read(checks.account, (answer) => accountOf(answer, userId))),
+    account: (userId) =>
+      call(
+        'account',
+        { method: 'GET', path: `/v1/users/${encodeURIComponent(userId)}/account` },
+        read(checks.account, (answer) => accountOf(answer, userId)),
+      ),
 
     // PUT is idempotent by itself; a key of its own at each call keeps a stored answer from hiding today's balance.
     ensureAccount: (userId, currency) =>
@@ -89,25 +102,38 @@ export function createTweenPayWallet(options: TweenPayOptions): TweenPayWallet {
       call(
         'ensure_merchant',
         { method: 'PUT', path: `/v1/merchants/${encodeURIComponent(appId)}/account`, body: { name }, idempotencyKey: newId('idem') },
-        mutation([200, 201], checks.merchant, (answer) => (answer.merchant_app_id === appId ? done({ walletId: answer.wallet_id }) : undefined)),
+        mutation([200, 201], checks.merchant, (answer) =>
+          answer.merchant_app_id === appId ? done({ walletId: answer.wallet_id }) : undefined,
+        ),
       ),
 
     transactions: (userId, page) =>
       call(
         'transactions',
         { method: 'GET', path: `/v1/users/${encodeURIComponent(userId)}/transactions?limit=${page.limit}&offset=${page.offset}` },
-        read(checks.transactions, (answer) => done({ transactions: answer.transactions.map(transactionOf), total: answer.total })),
+        read(checks.transactions, (answer) =>
+          answer.transactions.length <= page.limit
+            ? done({ transactions: answer.transactions.map(transactionOf), total: answer.total })
+            : undefined,
+        ),
       ),
 
     policy: (request) =>
       call(
         'policy',
-        { method: 'POST', path: '/v1/policy', body: { user_id: request.userId, reference: request.reference, amount_minor: request.amountMinor, currency: request.currency } },
-        read(checks.policy, (answer) => (answer.reference === request.reference ? done({ mfaRequired: answer.mfa_required, methods: answer.methods }) : undefined)),
+        {
+          method: 'POST',
+          path: '/v1/policy',
+          body: { user_id: request.userId, reference: request.reference, amount_minor: request.amountMinor, currency: request.currency },
+        },
+        read(checks.policy, (answer) =>
+          answer.reference === request.reference ? done({ mfaRequired: answer.mfa_required, methods: answer.methods }) : undefined,
+        ),
       ),
 
     charge: async (request) => {
-      if (!idempotencyKeyPattern.test(request.idempotencyKey)) throw new TypeError('an idempotency key is 1 to 255 visible ASCII characters');
+      if (!idempotencyKeyPattern.test(request.idempotencyKey))
+        throw new TypeError('an idempotency key is 1 to 255 visible ASCII characters');
       return call(
         'charge',
         { method: 'POST', path: '/v1/charges', body: chargeBodyOf(request), idempotencyKey: request.idempotencyKey },
@@ -116,10 +142,14 @@ export function createTweenPayWallet(options: TweenPayOptions): TweenPayWallet {
     },
 
     findCharge: (reference) =>
-      call('find_charge', { method: 'GET', path: `/v1/charges?reference=${encodeURIComponent(reference)}` }, {
-        ...read(checks.lookup, (answer) => lookupOf(answer, reference)),
-        refusable: false,
-      }),
+      call(
+        'find_charge',
+        { method: 'GET', path: `/v1/charges?reference=${encodeURIComponent(reference)}` },
+        {
+          ...read(checks.lookup, (answer) => lookupOf(answer, reference)),
+          refusable: false,
+        },
+      ),
 
     breakerStates: () => byOperation((operation) => breakers[operation].view),
     close: () => connections.close(),
@@ -139,7 +169,11 @@ function read<A, T>(fits: (value: unknown) => value is A, accept: (answer: A) =>
   return { mutation: false, success: [200], refusable: true, fits, accept };
 }
 
-function mutation<A, T>(success: readonly number[], fits: (value: unknown) => value is A, accept: (answer: A) => WalletOutcome<T> | undefined): Call<A, T> {
+function mutation<A, T>(
+  success: readonly number[],
+  fits: (value: unknown) => value is A,
+  accept: (answer: A) => WalletOutcome<T> | undefined,
+): Call<A, T> {
   return { mutation: true, success, refusable: true, fits, accept };
 }
 
@@ -223,7 +257,14 @@ function lookupOf(answer: LookupAnswer, reference: string): WalletOutcome<Wallet
     case 'refused': {
       const { code, message } = answer.refusal;
       // A refusal we have no word for is a refusal all the same: the wallet says that nothing was booked.
-      return (isWalletErrorCode(code) ? refusalOf(code, message) : undefined) ?? { kind: 'refused', code: 'PAYMENT_FAILED', message, details: { wallet_code: code } };
+      return (
+        (isWalletErrorCode(code) ? refusalOf(code, message) : undefined) ?? {
+          kind: 'refused',
+          code: 'PAYMENT_FAILED',
+          message,
+          details: { wallet_code: code },
+        }
+      );
     }
   }
 }

@@ -1,0 +1,300 @@
+/**
+ * The composition root: the only place that knows everybody. Given a configuration with nothing missing and an open
+ * database, it starts a node; disposing of it stops the node and leaves nothing running. It reads no environment.
+ */
+import { Gate } from './actors/runtime/gate.ts';
+import { UserLimiter } from './actors/runtime/limiter.ts';
+import { Outbox } from './actors/runtime/outbox.ts';
+import { Registry } from './actors/runtime/registry.ts';
+import { Timers } from './actors/runtime/timers.ts';
+import { compileCatalogue } from './actors/runtime/validators.ts';
+import { createChargeRunner, createPaymentBehaviour } from './actors/payment/payment.ts';
+import type { Clock, JournalEntry, Principal } from './actors/ports.ts';
+import { createUserBehaviour } from './actors/user/user.ts';
+import { createVaultBehaviour } from './actors/vault/vault.ts';
+import type { Config } from './config.ts';
+import { newBootId, newId } from './ids.ts';
+import type { Logger } from './log.ts';
+import { createMetrics } from './metrics.ts';
+import { createKeyRing } from './persistence/crypto/key-ring.ts';
+import { createSecretHasher } from './persistence/crypto/secret-hasher.ts';
+import type { Database } from './persistence/database.ts';
+import { createJournal } from './persistence/journal/journal.ts';
+import { createMemoryBuckets } from './persistence/memory/shared-buckets.ts';
+import { createMemoryResumeStore } from './persistence/memory/resume-store.ts';
+import { createRevocations } from './persistence/oauth/revocations.ts';
+import { createIdentityStore } from './persistence/oauth/store.ts';
+import { createRedisBuckets } from './persistence/redis/shared-buckets.ts';
+import { openRedis } from './persistence/redis/open.ts';
+import { createRedisResumeStore } from './persistence/redis/resume-store.ts';
+import { createActorStore } from './persistence/stores/actor-store.ts';
+import { claimSlots } from './persistence/stores/slots.ts';
+import { purgeExpired, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
+import { createVaultStore } from './persistence/stores/vault-store.ts';
+import { TmcpError } from './protocol/errors.ts';
+import { createLocalBus } from './transport/live/local-bus.ts';
+import { createIdentity } from './transport/http/oauth/identity.ts';
+import { createServer, type TmcpServer } from './transport/server.ts';
+import { createTweenPayWallet, type TweenPayWallet } from './transport/tweenpay/tweenpay-wallet.ts';
+import { loadSigningKeys } from './transport/tokens/signing-keys.ts';
+
+/** What `serve` demands of the configuration, and `dev` draws for itself. */
+export interface AppSecrets {
+  /** PEM or JWKS text. */
+  readonly signingKeys: string;
+  readonly masterKeys: readonly { readonly id: string; readonly key: Uint8Array }[];
+  readonly pepper: Uint8Array;
+  readonly cookieKeys: readonly string[];
+  readonly walletUrl: string;
+  readonly walletToken: string;
+}
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly secrets: AppSecrets;
+  readonly publicUrl: string;
+  readonly serverName: string;
+  /** Open and migrated; the app closes it. */
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Doors that exist only in dev. */
+  readonly devDoors?: (app: AppParts) => DevDoors;
+}
+
+/** `GET /dev/…` and `POST /dev/…`: the path after `/dev/`, with its method. */
+export type DevDoors = ReadonlyMap<string, (body: unknown) => Promise<unknown>>;
+
+export type AppParts = Awaited<ReturnType<typeof assemble>>;
+
+export interface App extends AsyncDisposable {
+  readonly url: string;
+  readonly parts: AppParts;
+  /** Tells sessions to move away, lets requests end, flushes. */
+  drain(): Promise<void>;
+}
+
+const upkeepEveryMs = 10 * 60_000;
+
+async function assemble(options: AppOptions) {
+  const { config, secrets, database, clock, log } = options;
+  const node = newId('node');
+  const metrics = createMetrics();
+  const epochs = new Map((await claimSlots(database, newBootId())).map(({ slot, epoch }) => [slot, epoch]));
+  const journal = createJournal({
+    db: database,
+    clock,
+    lanes: config.lanes,
+    maxEntries: config.journalMaxEntries,
+    maxBytes: config.journalMaxBytes,
+    epochOf: (slot) => epochs.get(slot) ?? 0,
+    log: log.child({ component: 'journal' }),
+    ackBeforeCommit: config.testAckBeforeCommit,
+    observe: {
+      commit(ms, entries) {
+        metrics.journalCommitSeconds.observe(ms / 1000);
+        metrics.journalGroupSize.observe(entries);
+      },
+    },
+  });
+  const store = createActorStore(database);
+  const bus = createLocalBus();
+  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl);
+  const buckets = redis === undefined ? createMemoryBuckets({ clock }) : createRedisBuckets(redis, { clock });
+  const resumes = redis === undefined ? createMemoryResumeStore({ clock }) : createRedisResumeStore(redis);
+  const revocations = await createRevocations(database, clock, (error) => log.error({ error }, 'revocations could not be read'));
+  const identityStore = createIdentityStore(database, clock, revocations);
+  const [currentMaster] = secrets.masterKeys;
+  if (currentMaster === undefined) throw new Error('there is no master key');
+  const keys = createKeyRing(database, { current: currentMaster.id, keys: new Map(secrets.masterKeys.map(({ id, key }) => [id, key])) });
+  const hasher = createSecretHasher({ pepper: secrets.pepper });
+  const wallet: TweenPayWallet = createTweenPayWallet({
+    url: secrets.walletUrl,
+    token: secrets.walletToken,
+    timeoutMs: config.walletTimeoutMs,
+    observe(operation, outcome, ms) {
+      metrics.walletCalls.with(operation, outcome).inc();
+      metrics.walletCallSeconds.with(operation).observe(ms / 1000);
+    },
+  });
+  const dbEpoch = await readDbEpoch(database);
+  const signingKeys = await loadSigningKeys(secrets.signingKeys);
+
+  /** Asks an actor and waits for its answer. */
+  const ask = <T>(address: string, type: string, input: unknown, who: Principal | null = null): Promise<T> =>
+    new Promise((resolve, reject) => {
+      registry.tell(address, { type, input, who, reply: (error, result) => (error === null ? resolve(result as T) : reject(error)) });
+    });
+
+  const identity = await createIdentity({
+    issuer: options.publicUrl,
+    serverName: options.serverName,
+    dev: config.mode === 'dev',
+    keys: signingKeys,
+    cookieKeys: secrets.cookieKeys,
+    store: identityStore,
+    revocations,
+    buckets,
+    hasher,
+    clock,
+    async walletIdFor(userId) {
+      const outcome = await wallet.ensureAccount(userId, 'USD');
+      if (outcome.kind === 'done') return outcome.value.walletId;
+      throw new TmcpError('SERVICE_UNAVAILABLE', 'the wallet did not answer', { retryAfter: 1 });
+    },
+    secondFactor: {
+      required: (userId) => ask<boolean>(`user:${userId}`, 'mfa.required', {}),
+      verifyTotp: (userId, code) =>
+        ask(`user:${userId}`, 'mfa.check', { method: 'totp', credentials: { code } }).then(
+          () => 'ok' as const,
+          (error: unknown) => {
+            if (error instanceof TmcpError && error.code === 'MFA_LOCKED') return 'locked' as const;
+            if (error instanceof TmcpError && error.code === 'INVALID_MFA_CREDENTIALS') return 'wrong' as const;
+            throw error;
+          },
+        ),
+    },
+    lifetimes: { accessTokenS: config.tokenTtlS },
+    rateScale: config.rateLimits === 'relaxed' ? 1000 : 1,
+    onEvent: (event) => {
+      log.info({ audit: event.type, user_id: event.userId, client_id: event.clientId, reason: event.reason }, 'identity');
+      if (event.type.startsWith('sign_in')) metrics.authenticationAttempts.with(event.type === 'sign_in.ok' ? 'ok' : 'refused').inc();
+    },
+    onFault: (error) => log.error({ error }, 'a fault of the identity server'),
+  });
+
+  const observeKind = log.child({ component: 'actors' });
+  const registry: Registry = new Registry({
+    journal,
+    store,
+    bus,
+    clock,
+    behaviours: [
+      createUserBehaviour({
+        wallet,
+        users: identityStore.users,
+        apps: identityStore.apps,
+        keys,
+        hasher,
+        clock,
+        granted: (userId, appId) => identity.grants(userId, appId),
+        async revoke(request) {
+          const { revokedScopes, revokedAt } = await identity.revoke(request);
+          return { scopes: revokedScopes, at: revokedAt };
+        },
+      }),
+      createVaultBehaviour({ vaults: createVaultStore(database), keys, dbEpoch }),
+      createPaymentBehaviour({ wallet, apps: identityStore.apps, users: identityStore.users, clock, newChallengeId: () => newId('mfa_ch') }),
+    ],
+    mailboxLimit: config.mailbox,
+    maxActors: config.maxActors,
+    idleMs: config.idleActorMs,
+    onFlushed(address: string, entry: JournalEntry) {
+      if (entry.timers !== undefined || entry.timersDone !== undefined) timers.flushed(address, entry);
+      if (entry.outbox !== undefined || entry.outboxDone !== undefined) outbox.flushed(address, entry);
+    },
+    observe: {
+      active: (kind, count) => metrics.actorsActive.with(kind).set(count),
+      restarted(kind, address, error) {
+        metrics.actorRestarts.with(kind).inc();
+        observeKind.error({ actor: address, error }, 'an actor failed and is rebuilt from its last flushed state');
+      },
+      quarantined(kind, address) {
+        metrics.actorsQuarantined.inc();
+        observeKind.fatal({ actor: address, kind }, 'an actor failed three times in a minute and is set aside');
+      },
+    },
+  });
+  const tell: Registry['tell'] = (address, message) => registry.tell(address, message);
+  const timers = new Timers({ store, clock, tell });
+  const outbox = new Outbox({
+    store,
+    clock,
+    runners: createChargeRunner(wallet, clock),
+    tell,
+    onError: (row, error) => log.error({ effect: row.id, type: row.type, error }, 'an effect could not be carried out'),
+  });
+  const gate = new Gate({ operations: compileCatalogue(), limiter: new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1), tell });
+  return {
+    node, metrics, journal, store, bus, redis, buckets, resumes, revocations, identity, identityStore, keys, hasher, wallet, dbEpoch, registry, timers, outbox, gate, ask, clock, log, database, config,
+    publicUrl: options.publicUrl,
+  };
+}
+
+/** Starts a node. Resolves when it answers; what an earlier process left in the outbox and in timers is taken up first. */
+export async function startApp(options: AppOptions): Promise<App> {
+  const { config, clock, log, database } = options;
+  const parts = await assemble(options);
+  const { registry, timers, outbox, journal, revocations, identity, wallet, redis, metrics } = parts;
+  await timers.start();
+  await outbox.start();
+  const server: TmcpServer = await createServer({
+    host: config.host,
+    port: config.port,
+    node: parts.node,
+    dbEpoch: parts.dbEpoch,
+    publicUrl: options.publicUrl,
+    gate: parts.gate,
+    verifier: identity.verifier,
+    bus: parts.bus,
+    revocations,
+    resumes: parts.resumes,
+    buckets: parts.buckets,
+    identity,
+    clock,
+    metrics,
+    log,
+    allowedOrigins: config.allowedOrigins,
+    compression: config.compression,
+    trustProxyHops: config.trustProxy,
+    maxConnections: config.maxConnections,
+    maxConnectionsPerIp: config.maxConnectionsPerIp,
+    drainMs: config.drainMs,
+    metricsHost: config.metricsHost,
+    metricsPort: config.metricsPort,
+    async ready() {
+      await readinessProbe(database, parts.node, clock);
+    },
+    ...(options.devDoors === undefined ? {} : { devDoors: options.devDoors(parts) }),
+  });
+
+  let upkeep = (): void => {};
+  const keepUp = (): void => {
+    upkeep = clock.after(upkeepEveryMs, () => {
+      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) => log.warn({ error }, 'upkeep failed'));
+      keepUp();
+    });
+  };
+  keepUp();
+  const gauges = (): void => {
+    const { entries, bytes } = journal.backlog();
+    metrics.journalBacklogEntries.set(entries);
+    metrics.journalBacklogBytes.set(bytes);
+    cancelGauges = clock.after(1_000, gauges);
+  };
+  let cancelGauges = (): void => {};
+  gauges();
+
+  let stopped: Promise<void> | undefined;
+  const drain = (): Promise<void> => server.drain();
+  const stop = async (): Promise<void> => {
+    upkeep();
+    cancelGauges();
+    await server.close();
+    timers.close();
+    outbox.close();
+    registry.close();
+    await journal.close();
+    revocations.close();
+    identity.close();
+    await wallet.close();
+    await redis?.close();
+    await database.close();
+  };
+  return {
+    url: `http://${config.host === '0.0.0.0' ? '127.0.0.1' : config.host}:${server.port}`,
+    parts,
+    drain,
+    [Symbol.asyncDispose]: () => (stopped ??= stop()),
+  };
+}

@@ -1,0 +1,38 @@
+/** `tmcp dev`. */
+import { startDev } from '../dev/start-dev.ts';
+import type { Settings } from '../main.ts';
+import { onStopSignal, watchFaults } from './shut-down.ts';
+
+/** Starts the development server and tells where everything is. */
+export async function runDev({ config, log }: Settings): Promise<void> {
+  watchFaults(log);
+  const dev = await startDev(config, log);
+  onStopSignal(
+    async () => {
+      await dev.app.drain();
+      await dev[Symbol.asyncDispose]();
+    },
+    config.drainMs + 10_000,
+    log,
+  );
+  const { wallet } = dev.fixtures();
+  const url = dev.url;
+  process.stdout.write(`
+TMCP server, development mode
+
+  HTTP and OAuth   ${url}
+  live sockets     ${url.replace('http', 'ws')}/v1/live
+  documents        ${url}/openapi.json  ${url}/asyncapi.json
+  metrics          ${config.metricsPort === 0 ? 'off' : `http://${config.metricsHost}:${config.metricsPort}/metrics`}
+  wallet sandbox   ${wallet.url}  (faults: POST ${wallet.admin_url}/faults)
+  data             ${config.databaseUrl === undefined ? `${config.dataDir}: embedded, survives SIGKILL but not a power cut` : 'the Postgres of DATABASE_URL'}
+
+Try next
+
+  curl -s ${url}/dev/fixtures                         who is there, with passwords and keys
+  node dist/main.js token --user @alice:tween.example --app ma_demo_shop
+  npm run demo                                        the whole story, checked step by step
+  docs/getting-started.md                             the first half hour
+
+`);
+}

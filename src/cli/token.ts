@@ -1,0 +1,41 @@
+/** `tmcp token`: asks the dev door of a running server, so that it can mint nothing where there is no such door. */
+import type { Settings } from '../main.ts';
+
+export interface TokenOptions {
+  readonly user: string;
+  readonly app: string;
+  readonly scope: string;
+  readonly count: number;
+  readonly expiresIn: number;
+}
+
+/** Prints `count` tokens, one a line. Errors: one sentence when no `tmcp dev` answers. */
+export async function runToken({ config }: Settings, options: TokenOptions): Promise<void> {
+  const origin = config.publicUrl ?? `http://127.0.0.1:${config.port}`;
+  const scopes = options.scope.split(/\s+/).filter((scope) => scope !== '');
+  for (let n = 1; n <= options.count; n++) {
+    const user = options.count === 1 ? options.user : options.user.replace(':', `-${n}:`);
+    if (options.count > 1) await door(origin, 'users', { user_id: user, balance: 1000 });
+    const { access_token } = await door<{ access_token: string }>(origin, 'token', { user_id: user, app_id: options.app, scopes, expires_in: options.expiresIn });
+    process.stdout.write(`${access_token}\n`);
+  }
+}
+
+async function door<T>(origin: string, name: string, body: unknown): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(`${origin}/dev/${name}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  } catch {
+    throw startError(`No server answers at ${origin}: start \`tmcp dev\` first, with the same TMCP_PORT.`);
+  }
+  if (response.status === 404) throw startError(`The server at ${origin} has no dev doors: tokens are printed only by \`tmcp dev\`.`);
+  const answer = (await response.json()) as T & { error?: { code: string; message: string } };
+  if (!response.ok) throw startError(`${answer.error?.code ?? response.status}: ${answer.error?.message ?? 'refused'}`);
+  return answer;
+}
+
+function startError(message: string): Error {
+  const error = new Error(message);
+  error.name = 'StartError';
+  return error;
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env node
+/** The command line `tmcp`. Each command loads only what it runs. */
+import { Command, InvalidArgumentError } from 'commander';
+import { ConfigError, loadConfig, unknownVariables } from './config.ts';
+import { describeConfig } from './config-text.ts';
+import { env } from './env.ts';
+import { createLogger } from './log.ts';
+
+const program = new Command('tmcp').description('TMCP server').version('0.1.0').showHelpAfterError();
+
+program
+  .command('dev')
+  .description('a server with everything in it, for development; needs nothing installed')
+  .addHelpText('after', () => `\nEnvironment:\n${describeConfig().help}`)
+  .action(async () => {
+    const { runDev } = await import('./cli/dev.ts');
+    await runDev(settings('dev'));
+  });
+
+program
+  .command('serve')
+  .description('a node for production; configured by the environment')
+  .addHelpText('after', () => `\nEnvironment:\n${describeConfig().help}`)
+  .action(async () => {
+    const { runServe } = await import('./cli/serve.ts');
+    await runServe(settings('serve'));
+  });
+
+program
+  .command('migrate')
+  .description('brings the database of DATABASE_URL (or the embedded one) to this version and exits')
+  .action(async () => {
+    const { runMigrate } = await import('./cli/migrate.ts');
+    await runMigrate(settings('dev'));
+  });
+
+program
+  .command('doctor')
+  .description('checks configuration, Postgres, Redis, clock, keys, wallet and limits, and says what to do')
+  .option('--mode <mode>', 'check what `serve` or what `dev` needs', mode, 'serve')
+  .action(async (options: { mode: 'dev' | 'serve' }) => {
+    const { runDoctor } = await import('./cli/doctor.ts');
+    process.exitCode = await runDoctor(env, options.mode);
+  });
+
+program
+  .command('token')
+  .description('prints access tokens of a running `tmcp dev`; in production it does not exist')
+  .requiredOption('--user <id>', 'Matrix user id, such as @alice:tween.example')
+  .requiredOption('--app <id>', 'mini-app, such as ma_demo_shop')
+  .option('--scope <scopes>', 'scopes, separated by spaces', 'storage:read storage:write')
+  .option('--count <n>', 'how many; with more than one, users @name-1…n are made for load tests', positive, 1)
+  .option('--expires-in <seconds>', 'life of each token', positive, 3600)
+  .action(async (options: { user: string; app: string; scope: string; count: number; expiresIn: number }) => {
+    const { runToken } = await import('./cli/token.ts');
+    await runToken(settings('dev'), options);
+  });
+
+program
+  .command('wallet-sandbox')
+  .description('the TweenPay sandbox: a wallet with a ledger and a fault door')
+  .option('--port <port>', 'where it listens; 0 takes a free one', port, 8090)
+  .option('--host <host>', 'address', '127.0.0.1')
+  .option('--data-dir <dir>', 'where the ledger is kept; in memory when left out')
+  .option('--token <token>', 'the service token callers must bear', 'sandbox-token-for-development')
+  .option('--fsync', 'survive a power cut too', false)
+  .action(async (options: { port: number; host: string; dataDir?: string; token: string; fsync: boolean }) => {
+    const { runWalletSandbox } = await import('./cli/wallet-sandbox.ts');
+    await runWalletSandbox(options);
+  });
+
+function settings(chosen: 'dev' | 'serve') {
+  const config = loadConfig(env, chosen);
+  const log = createLogger(config);
+  for (const name of unknownVariables(env)) log.warn({ variable: name }, 'this variable is not known and has no effect');
+  return { config, log };
+}
+
+export type Settings = ReturnType<typeof settings>;
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1_000_000) throw new InvalidArgumentError('must be a whole number from 1 to 1,000,000');
+  return value;
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 65_535) throw new InvalidArgumentError('must be a port');
+  return value;
+}
+
+function mode(text: string): 'dev' | 'serve' {
+  if (text === 'dev' || text === 'serve') return text;
+  throw new InvalidArgumentError('must be dev or serve');
+}
+
+program.parseAsync().catch((error: unknown) => {
+  // A wrong configuration or a taken port is the operator's to mend: one clear text, no stack.
+  const expected = error instanceof ConfigError || (error as NodeJS.ErrnoException).code !== undefined || (error as Error).name === 'StartError';
+  process.stderr.write(`${expected ? (error as Error).message : ((error as Error).stack ?? String(error))}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,27 @@
+/**
+ * Token buckets of one node. A bucket is kept as one instant, the time at which it will be full again: the same rule as the
+ * Redis script beside `redis/shared-buckets.ts`, so that both give the same answers.
+ */
+import type { Clock, SharedBuckets } from '../../actors/ports.ts';
+import { ExpiringMap } from './expiring-map.ts';
+
+export interface MemoryBucketsOptions {
+  readonly clock: Pick<Clock, 'now'>;
+  /** Default 100,000; the bucket that was longest not taken from is forgotten first, and is then full. */
+  readonly maxBuckets?: number;
+}
+
+export function createMemoryBuckets(options: MemoryBucketsOptions): SharedBuckets {
+  const fullAt = new ExpiringMap<number>({ clock: options.clock, maxEntries: options.maxBuckets ?? 100_000 });
+  return {
+    take: async (key, { capacity, windowMs }) => {
+      const now = options.clock.now();
+      const next = Math.max(now, fullAt.get(key) ?? 0) + windowMs / capacity;
+      const overMs = next - now - windowMs;
+      // Thousandths of a millisecond are the rounding of repeated sums, not a token.
+      if (overMs > 0.001) return { ok: false, retryAfterS: Math.ceil(overMs / 1_000) };
+      fullAt.set(key, next, next - now);
+      return { ok: true, retryAfterS: 0 };
+    },
+  };
+}

@@ -1,0 +1,2 @@
+-- $1 subject.
+DELETE FROM sign_in_guards WHERE subject = $1

@@ -1,0 +1,2 @@
+-- $1 kind, $2 uid.
+DELETE FROM oauth_models WHERE kind = $1 AND uid = $2

@@ -1,0 +1,2 @@
+-- $1 now.
+DELETE FROM revocations WHERE expires_at <= $1

@@ -1,0 +1,22 @@
+/** Reads of what a journal wrote about actors. Cannot write. */
+import type { ActorStore, IdempotencyRow, OutboxRow, RecordRow, StoredActor } from '../../actors/ports.ts';
+import type { Database } from '../database.ts';
+import { loadSql } from '../sql.ts';
+
+const loadActorSql = loadSql(import.meta.url, './load-actor.sql');
+const loadRecordsSql = loadSql(import.meta.url, './load-records.sql');
+const loadIdempotencySql = loadSql(import.meta.url, './load-idempotency.sql');
+const dueTimersSql = loadSql(import.meta.url, './due-timers.sql');
+const oldestOutboxSql = loadSql(import.meta.url, './oldest-outbox.sql');
+
+/** The store on a migrated database. Errors: the driver's, when the database is away. */
+export function createActorStore(db: Database): ActorStore {
+  return {
+    load: async (address) => (await db.query<StoredActor>(loadActorSql, [address], 'load_actor'))[0],
+    records: (address) => db.query<RecordRow>(loadRecordsSql, [address], 'load_records'),
+    // A scope begins with its actor's address, so the scope alone finds the row.
+    idempotency: async (_address, scope) => (await db.query<IdempotencyRow>(loadIdempotencySql, [scope], 'load_idempotency'))[0],
+    timers: (dueBefore, limit) => db.query<{ address: string; id: string; dueAt: number }>(dueTimersSql, [dueBefore, limit], 'due_timers'),
+    outbox: (limit) => db.query<OutboxRow & { address: string; createdAt: number }>(oldestOutboxSql, [limit], 'oldest_outbox'),
+  };
+}
