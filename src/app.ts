@@ -40,7 +40,7 @@ import { loadSigningKeys } from './transport/tokens/signing-keys.ts';
 
 /** What `serve` demands of the configuration, and `dev` draws for itself. */
 export interface AppSecrets {
-  /** PEM or JWKS text. */
+  /** PEM or JWKS text; the first private key signs. */
   readonly signingKeys: string;
   readonly masterKeys: readonly { readonly id: string; readonly key: Uint8Array }[];
   readonly pepper: Uint8Array;
@@ -102,7 +102,7 @@ async function assemble(options: AppOptions) {
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl);
   const buckets = redis === undefined ? createMemoryBuckets({ clock }) : createRedisBuckets(redis, { clock });
   const resumes = redis === undefined ? createMemoryResumeStore({ clock }) : createRedisResumeStore(redis);
-  const revocations = await createRevocations(database, clock, (error) => log.error({ error }, 'revocations could not be read'));
+  const revocations = await createRevocations(database, clock, (error) => log.error({ err: error }, 'revocations could not be read'));
   const identityStore = createIdentityStore(database, clock, revocations);
   const [currentMaster] = secrets.masterKeys;
   if (currentMaster === undefined) throw new Error('there is no master key');
@@ -157,10 +157,10 @@ async function assemble(options: AppOptions) {
     lifetimes: { accessTokenS: config.tokenTtlS },
     rateScale: config.rateLimits === 'relaxed' ? 1000 : 1,
     onEvent: (event) => {
-      log.info({ audit: event.type, user_id: event.userId, client_id: event.clientId, reason: event.reason }, 'identity');
+      log.info({ event: event.type, userId: event.userId, appId: event.clientId, grantId: event.grantId, scopes: event.scopes, clientIp: event.ip, reason: event.reason }, 'identity');
       if (event.type.startsWith('sign_in')) metrics.authenticationAttempts.with(event.type === 'sign_in.ok' ? 'ok' : 'refused').inc();
     },
-    onFault: (error) => log.error({ error }, 'a fault of the identity server'),
+    onFault: (error) => log.error({ err: error }, 'a fault of the identity server'),
   });
 
   const observeKind = log.child({ component: 'actors' });
@@ -197,11 +197,11 @@ async function assemble(options: AppOptions) {
       active: (kind, count) => metrics.actorsActive.with(kind).set(count),
       restarted(kind, address, error) {
         metrics.actorRestarts.with(kind).inc();
-        observeKind.error({ actor: address, error }, 'an actor failed and is rebuilt from its last flushed state');
+        observeKind.error({ address, err: error }, 'an actor failed and is rebuilt from its last flushed state');
       },
       quarantined(kind, address) {
         metrics.actorsQuarantined.inc();
-        observeKind.fatal({ actor: address, kind }, 'an actor failed three times in a minute and is set aside');
+        observeKind.fatal({ address, kind }, 'an actor failed three times in a minute and is set aside');
       },
     },
   });
@@ -212,7 +212,7 @@ async function assemble(options: AppOptions) {
     clock,
     runners: createChargeRunner(wallet, clock),
     tell,
-    onError: (row, error) => log.error({ effect: row.id, type: row.type, error }, 'an effect could not be carried out'),
+    onError: (row, error) => log.error({ outboxId: row.id, kind: row.type, err: error }, 'an effect could not be carried out'),
   });
   const gate = new Gate({ operations: compileCatalogue(), limiter: new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1), tell });
   return {
@@ -261,7 +261,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   let upkeep = (): void => {};
   const keepUp = (): void => {
     upkeep = clock.after(upkeepEveryMs, () => {
-      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) => log.warn({ error }, 'upkeep failed'));
+      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) => log.warn({ err: error }, 'upkeep failed'));
       keepUp();
     });
   };

@@ -47,11 +47,6 @@ export function createLogger(config: { readonly logLevel: Level }, sink: LogSink
   return wrap(root);
 }
 
-/** `logger.child(fields)`, for callers that hold an optional logger. */
-export function childLogger(logger: Logger, fields: LogFields): Logger {
-  return logger.child(fields);
-}
-
 /** A logger that writes nothing. */
 export function silentLogger(): Logger {
   return createLogger({ logLevel: 'silent' });

@@ -72,7 +72,8 @@ program
 function settings(chosen: 'dev' | 'serve') {
   const config = loadConfig(env, chosen);
   const log = createLogger(config);
-  for (const name of unknownVariables(env)) log.warn({ variable: name }, 'this variable is not known and has no effect');
+  const unknown = unknownVariables(env);
+  if (unknown.length > 0) log.warn({ variables: unknown }, 'these variables are not known and have no effect');
   return { config, log };
 }
 

@@ -57,7 +57,7 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
   await check('Redis', () => redis(known));
   await check('signing keys', async () => {
     if (known.signingKeys === undefined) return 'none; dev draws its own';
-    const keys = await loadSigningKeys(known.signingKeys);
+    const keys = await loadSigningKeys(JSON.stringify({ keys: known.signingKeys }));
     return `${keys.publicJwks.length} published, ${keys.kid} signs`;
   });
   await check('wallet', () => wallet(known));
@@ -93,7 +93,8 @@ async function redis(config: Config): Promise<string> {
   if (config.redisUrl === undefined) return 'not set; buckets and resume records are kept in memory';
   const connection = openRedis(config.redisUrl);
   try {
-    await connection.ping();
+    await connection.tried;
+    await connection.client.ping();
     return 'answers';
   } catch (error) {
     throw new Error(`does not answer (${error instanceof Error ? error.message : String(error)}); check REDIS_URL`);

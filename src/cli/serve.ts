@@ -15,7 +15,7 @@ export async function runServe({ config, log }: Settings): Promise<void> {
   const database = await openDatabase(config, log);
   const app = await startApp({
     config,
-    secrets: { signingKeys, masterKeys, pepper, cookieKeys, walletUrl, walletToken },
+    secrets: { signingKeys: JSON.stringify({ keys: signingKeys }), masterKeys, pepper, cookieKeys, walletUrl, walletToken },
     publicUrl,
     serverName: config.serverName ?? new URL(publicUrl).hostname,
     database,
@@ -30,5 +30,5 @@ export async function runServe({ config, log }: Settings): Promise<void> {
     config.drainMs + 10_000,
     log,
   );
-  log.info({ url: app.url, public_url: publicUrl }, 'ready');
+  log.info({ url: app.url, origin: publicUrl }, 'ready');
 }

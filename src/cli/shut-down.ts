@@ -9,13 +9,13 @@ export function onStopSignal(stop: () => Promise<void>, boundMs: number, log: Lo
     stopping = true;
     log.info({ signal }, 'stopping');
     setTimeout(() => {
-      log.error({ bound_ms: boundMs }, 'did not stop in time');
+      log.error({ limit: boundMs }, 'did not stop in time');
       process.exit(1);
     }, boundMs).unref();
     stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log.error({ error }, 'stopping failed');
+        log.error({ err: error }, 'stopping failed');
         process.exit(1);
       },
     );
@@ -26,9 +26,9 @@ export function onStopSignal(stop: () => Promise<void>, boundMs: number, log: Lo
 
 /** Faults that nobody caught: counted, logged, and the process goes on, unless they come from its very start. */
 export function watchFaults(log: Logger): void {
-  process.on('unhandledRejection', (error) => log.fatal({ error }, 'a rejection that nobody handled'));
+  process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled'));
   process.on('uncaughtException', (error) => {
-    log.fatal({ error }, 'an exception that nobody caught; the process ends');
+    log.fatal({ err: error }, 'an exception that nobody caught; the process ends');
     process.exit(1);
   });
 }

@@ -44,7 +44,7 @@ export async function openDatabase(config: Config, log: Logger): Promise<Databas
     mkdirSync(config.dataDir, { recursive: true });
     database = await openPglite(join(config.dataDir, 'pglite'));
   } else {
-    database = await openPostgres(config.databaseUrl, { poolSize: config.databasePool, onError: (error) => log.warn({ error }, 'a database connection broke') });
+    database = await openPostgres(config.databaseUrl, { poolSize: config.databasePool, onError: (error) => log.warn({ err: error }, 'a database connection broke') });
     await checkDatabase(database, config.unsafeDatabase);
   }
   await migrate(database);
@@ -68,7 +68,7 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
   const drawn = await state.once<FixtureSecrets>('fixtures', drawAllSecrets);
   const sandbox = config.walletUrl === undefined ? await startSandbox(config, keys.walletToken) : given(config);
   const secrets: AppSecrets = {
-    signingKeys: config.signingKeys ?? keys.signing,
+    signingKeys: config.signingKeys === undefined ? keys.signing : JSON.stringify({ keys: config.signingKeys }),
     masterKeys: config.masterKeys ?? [{ id: 'dev', key: Buffer.from(keys.master, 'base64') }],
     pepper: config.pepper ?? Buffer.from(keys.pepper, 'base64'),
     cookieKeys: config.cookieKeys ?? [keys.cookie],

@@ -112,17 +112,19 @@ export function encode(format: WireFormat, value: unknown): Uint8Array | string 
 }
 
 /**
- * Whether a packed value may hold an undefined (d4 00 00), an encoded surrogate (ed a0…bf) or an integer past 32 bits, which
+ * Whether a packed value may hold an undefined (d4 00 00), an encoded surrogate (ed a0…bf 80…bf) or an integer past 32 bits, which
  * msgpackr writes as a float 64 (cb) of 2^31 or more. All are rare; a byte string that looks like one only costs time.
  */
 function needsCare(bytes: Uint8Array): boolean {
   // In Node these are memchr; nearly every frame ends here.
   if (!bytes.includes(0xd4) && !bytes.includes(0xed) && !bytes.includes(0xcb)) return false;
   for (let i = 0; i < bytes.length; i += 1) {
-    const byte = bytes[i];
-    if (byte === 0xed && (bytes[i + 1] as number) >= 0xa0) return true;
-    if (byte === 0xd4 && bytes[i + 1] === 0 && bytes[i + 2] === 0) return true;
-    if (byte === 0xcb && isWide(((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number))) return true;
+    const byte = bytes[i] as number;
+    if (byte < 0xcb) continue;
+    const next = ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
+    if (byte === 0xcb && isWide(next)) return true;
+    if (byte === 0xd4 && next === 0) return true;
+    if (byte === 0xed && (next & 0xe0c0) === 0xa080) return true;
   }
   return false;
 }
@@ -138,7 +140,7 @@ const loneSurrogate = /\p{Surrogate}/gu;
 function tidied(value: unknown, wide: (integer: number) => number | bigint): unknown {
   if (value === undefined) return null;
   if (typeof value === 'string') return value.replace(loneSurrogate, '\ufffd');
-  if (typeof value === 'number') return Number.isSafeInteger(value) && Math.abs(value) >= 2 ** 31 ? wide(value) : value;
+  if (typeof value === 'number') return Number.isSafeInteger(value) && (value > 0xffffffff || value < -0x80000000) ? wide(value) : value;
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
   if (Array.isArray(value)) return value.map((item) => tidied(item, wide));
   const members = Object.entries(value).filter(([, member]) => member !== undefined);

@@ -5,6 +5,7 @@
 import type { WireFormat } from './codec.ts';
 import { type ErrorCode, errorTable, rpcCodeOf, type TmcpError } from './errors.ts';
 import { limits } from './limits.ts';
+import { utf8Length } from './utf8.ts';
 
 /** An unsigned safe integer, or a string of at most 64 bytes. */
 export type RequestId = number | string;
@@ -89,13 +90,10 @@ function isMap(value: unknown): value is WireMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
 }
 
-const utf8 = new TextEncoder();
-
 function isRequestId(id: unknown): id is RequestId {
   if (typeof id === 'number') return Number.isSafeInteger(id) && id >= 0;
   if (typeof id !== 'string' || id.length > limits.idBytes) return false;
-  // A UTF-16 unit takes at most three bytes.
-  return id.length * 3 <= limits.idBytes || utf8.encode(id).length <= limits.idBytes;
+  return utf8Length(id) <= limits.idBytes;
 }
 
 function invalid(id: RequestId | null, reason: string): ParsedInvalid {

@@ -81,11 +81,11 @@ describe('idempotency', () => {
   });
 
   it.each([
-    [undefined, 400],
-    ['x'.repeat(255), 201],
-    ['x'.repeat(256), 400],
-    ['with space', 400],
-  ])('key %j → %d', async (key, status) => {
+    ['no key', undefined, 400],
+    ['a key of 255 characters', 'x'.repeat(255), 201],
+    ['a key of 256 characters', 'x'.repeat(256), 400],
+    ['a key with a space', 'with space', 400],
+  ])('%s is taken or refused', async (_title, key, status) => {
     const answer = await raw(bench.sandbox, 'POST', '/v1/charges', { body, ...(key === undefined ? {} : { key }) });
     expect(answer.status).toBe(status);
   });
@@ -112,7 +112,7 @@ describe('requests', () => {
     ['text that is not JSON', '{"a"', 400],
     ['a JSON null', 'null', 400],
     ['a body past 64 KiB', JSON.stringify({ ...body, description: 'x'.repeat(70_000) }), 413],
-  ])('%s → %s', async (_title, text, status) => {
+  ])('made of %s are refused', async (_title, text, status) => {
     expect((await raw(bench.sandbox, 'POST', '/v1/charges', { body: text, key: 'k1' })).status).toBe(status);
   });
 

@@ -232,12 +232,6 @@ describe('a wallet that is not there', () => {
     expect((await wallet.ensureAccount(alice, 'USD')).kind).toBe('unavailable');
   });
 
-  it('is unavailable when the name does not resolve', async () => {
-    const wallet = createTweenPayWallet({ url: 'http://wallet.invalid', token, clock: new ManualClock() });
-    closing.push(() => wallet.close());
-    expect((await wallet.charge(chargeOf('pay_1'))).kind).toBe('unavailable');
-  });
-
   it('is unavailable for a call that found no free connection in time, and that call is never sent', async () => {
     const clock = new ManualClock();
     const asked: string[] = [];

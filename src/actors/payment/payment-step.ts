@@ -50,9 +50,9 @@ function following(options: PaymentOptions, payment: Payment, host: ActorContext
   return {
     conclude(advanced: Advanced<PaymentContext>): Conclusion {
       const settle: Settlement[] = [];
-      const answer = command === undefined ? 'wait' : answerOf(command, advanced, host.now());
-      if (answer !== 'wait') settle.push(answer);
-      else if (command !== undefined) waiting = [...waiting, command];
+      const answer = command === undefined ? 'later' : answerOf(command, advanced, host.now());
+      if (answer === 'wait' && command !== undefined) waiting = [...waiting, command];
+      else if (typeof answer === 'object') settle.push(answer);
       // The outcome is known, or known to be unknown: nobody waits any longer.
       if (advanced.state !== 'processing.charging') {
         settle.push(...waiting.map((one) => outcomeOf(one, advanced, host.now())));
@@ -70,13 +70,14 @@ function following(options: PaymentOptions, payment: Payment, host: ActorContext
   };
 }
 
-/** What a command gets by the machine's own answer; `wait` when that is the charge's outcome, or comes with a later step. */
-function answerOf({ message, shape }: Command, { effects, state, context }: Advanced<PaymentContext>, now: number): Settlement | 'wait' {
+/** What a command gets by the machine's own answer; `wait`: the charge's outcome; `later`: a step still to come answers it. */
+function answerOf({ message, shape }: Command, { effects, state, context }: Advanced<PaymentContext>, now: number): Settlement | 'wait' | 'later' {
   for (const { type, params } of effects) {
     if (type === 'reject') return { message, error: rejectionError(params, state, context, now) };
     if (type === 'show') return { message, result: shape(viewOf(state, context)) };
     if (type === 'challenge') return { message, error: challengeError(context) };
     if (type === 'wait') return 'wait';
+    if (type === 'mfa.evaluate') return 'later';
   }
   throw new Error(`nothing answers ${message.type} in ${state}`);
 }

@@ -160,7 +160,8 @@ export const paymentMachine = machine.createMachine({
   initial: 'pending_authorization',
   states: {
     pending_authorization: {
-      entry: 'announce',
+      // Entered once, by the request: it is shown what it made.
+      entry: ['announce', 'show'],
       after: { authorizationLeft: 'expired' },
       on: {
         'payment.authorize': [

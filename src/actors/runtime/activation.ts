@@ -89,7 +89,7 @@ export class Activation<S> implements ActorContext {
       this.#running = true;
       this.#receive(message);
       this.#running = false;
-      if (this.#turns.length > 0) this.#drain();
+      if (this.#turns.length > 0 || this.#mailbox.length > 0) this.#drain();
       return;
     }
     if (this.#phase === 'dropped') {

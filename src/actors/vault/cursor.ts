@@ -38,7 +38,8 @@ export function encodeCursor(cursor: Cursor, mark: CursorMark): string {
 export function decodeCursor(text: string, mark: CursorMark, newest: number): Cursor | 'stale' {
   const [version, since, sinceAt, vault, epoch, ...more] = Buffer.from(text, 'base64url').toString('latin1').split('.');
   const cursor = { version: number36(version), since: number36(since), sinceAt: number36(sinceAt) };
-  if (epoch === undefined || more.length > 0 || Number.isNaN(cursor.version + cursor.since + cursor.sinceAt)) throw refusal('is not a cursor');
+  if (epoch === undefined || more.length > 0 || Number.isNaN(cursor.version + cursor.since + cursor.sinceAt))
+    throw refusal('is not a cursor');
   if (vault !== mark.vault) throw refusal('is not a cursor of this namespace');
   if (epoch !== mark.epoch) return 'stale';
   if (cursor.version > newest || cursor.since > newest) throw refusal('is ahead of this namespace');

@@ -34,12 +34,12 @@ export const noColdValues: ColdValues = new Map();
 
 export class Draft {
   readonly now: number;
-  readonly devices: DeviceChanges;
   /** What becomes of each key, in order of version. */
   readonly changes = new Map<string, Entry>();
   readonly losers: Loser[] = [];
   readonly #state: VaultState;
   readonly #cold: ColdValues;
+  #devices: DeviceChanges | undefined;
   #sequence: number;
   #bytes: number;
   #keys: number;
@@ -54,7 +54,6 @@ export class Draft {
     this.#state = state;
     this.now = now;
     this.#cold = cold;
-    this.devices = new DeviceChanges(state.devices, now);
     this.#sequence = state.sequence;
     this.#bytes = state.usageBytes;
     this.#keys = state.usageKeys;
@@ -64,7 +63,13 @@ export class Draft {
   }
 
   get empty(): boolean {
-    return this.changes.size === 0 && this.losers.length === 0 && this.devices.changed.size === 0;
+    return this.changes.size === 0 && this.losers.length === 0 && (this.#devices?.changed.size ?? 0) === 0;
+  }
+
+  /** Operation windows with this change. Most writes name no operation, so they are made at first use. */
+  get devices(): DeviceChanges {
+    if (this.#devices === undefined) this.#devices = new DeviceChanges(this.#state.devices, this.now);
+    return this.#devices;
   }
 
   /** What the key holds, this change included: a value, a tombstone, or nothing known. */
@@ -79,14 +84,20 @@ export class Draft {
     return value;
   }
 
+  /** Bytes of a value. Errors: `STORAGE_QUOTA_EXCEEDED` when no vault could hold it. */
+  sizeOf(value: string): number {
+    const sizeBytes = value.length > limits.storageValueBytes ? value.length : utf8Length(value);
+    if (sizeBytes > limits.storageValueBytes) throw quotaError(this.usage, 'value');
+    return sizeBytes;
+  }
+
   /** Writes a value. Errors: `STORAGE_QUOTA_EXCEEDED`, and nothing has changed. */
   put(key: string, next: NewValue): Entry {
     const known = this.entry(key);
     const live = known !== undefined && isLive(known, this.now) ? known : undefined;
-    const sizeBytes = next.value.length > limits.storageValueBytes ? next.value.length : utf8Length(next.value);
-    const usage = { bytes: this.#bytes, keys: this.#keys };
-    const limit = exceeded(usage, live?.sizeBytes, sizeBytes);
-    if (limit !== undefined) throw quotaError(usage, limit);
+    const sizeBytes = this.sizeOf(next.value);
+    const limit = exceeded(this.#bytes, this.#keys, live?.sizeBytes, sizeBytes);
+    if (limit !== undefined) throw quotaError(this.usage, limit);
     this.#bytes += sizeBytes - (live?.sizeBytes ?? 0);
     if (live === undefined) this.#keys++;
     if (next.expiresAt !== Number.POSITIVE_INFINITY) this.#needsSnapshot = true;
@@ -162,7 +173,7 @@ export class Draft {
     for (const entry of this.changes.values()) {
       storage.push(rowOf(entry, entry.value === undefined ? null : sealValue(cipher, address, entry.key, entry.version, entry.value)));
     }
-    if (!this.#needsSnapshot && this.devices.changed.size === 0) return { storage };
+    if (!this.#needsSnapshot && (this.#devices?.changed.size ?? 0) === 0) return { storage };
     const conflicts = this.losers.map((loser) => ({
       ...loser,
       value: loser.value === null ? null : sealLoser(cipher, address, loser, loser.value),
@@ -196,8 +207,10 @@ export class Draft {
     state.usageKeys = this.#keys;
     state.history = this.#history;
     state.removed = this.#removed;
-    for (const name of this.devices.forgotten) state.devices.delete(name);
-    for (const [name, device] of this.devices.changed) state.devices.set(name, device);
+    if (this.#devices !== undefined) {
+      for (const name of this.#devices.forgotten) state.devices.delete(name);
+      for (const [name, device] of this.#devices.changed) state.devices.set(name, device);
+    }
     pruneTombstones(state);
     state.hot.trim(state.flushed);
   }

@@ -2,7 +2,7 @@
 import type { UserEvent } from '../ports.ts';
 import type { Loser } from './draft.ts';
 import { type Entry, isoOf } from './entry.ts';
-import { type VaultState } from './vault-state.ts';
+import type { VaultState } from './vault-state.ts';
 
 /** More changes than this are told as `reset`: the session pulls. */
 const maxChanges = 100;

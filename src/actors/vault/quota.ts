@@ -11,11 +11,14 @@ export interface Usage {
 /** Which bound a write would pass. */
 export type QuotaLimit = 'total' | 'value' | 'keys' | 'conflicts' | 'devices';
 
-/** The bound that a value of `bytes` would pass when it takes the place of one of `replacedBytes` (undefined: of none). */
-export function exceeded(usage: Usage, replacedBytes: number | undefined, bytes: number): QuotaLimit | undefined {
+/**
+ * The bound that a value of `bytes` would pass in a vault that holds `usedBytes` in `keys`, when it takes the place of one of
+ * `replacedBytes` (undefined: of none).
+ */
+export function exceeded(usedBytes: number, keys: number, replacedBytes: number | undefined, bytes: number): QuotaLimit | undefined {
   if (bytes > limits.storageValueBytes) return 'value';
-  if (replacedBytes === undefined && usage.keys + 1 > limits.storageKeys) return 'keys';
-  if (usage.bytes - (replacedBytes ?? 0) + bytes > limits.storageTotalBytes) return 'total';
+  if (replacedBytes === undefined && keys + 1 > limits.storageKeys) return 'keys';
+  if (usedBytes - (replacedBytes ?? 0) + bytes > limits.storageTotalBytes) return 'total';
   return undefined;
 }
 

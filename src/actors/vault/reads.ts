@@ -45,6 +45,8 @@ export function batchGet(state: VaultState, store: VaultStore, message: Message,
   const { keys } = message.input as InputOf<'tween.storage.batchGet'>;
   const now = context.now();
   const found = new Map<string, Entry>();
+  // Taken now: what is hot may be cold again when the others have been read.
+  const hot = new Map<string, string>();
   const cold: Entry[] = [];
   let bytes = 0;
   let seen = 0;
@@ -56,6 +58,10 @@ export function batchGet(state: VaultState, store: VaultStore, message: Message,
     found.set(key, entry);
     bytes += entry.sizeBytes;
     if (entry.value === undefined) cold.push(entry);
+    else {
+      entry.touched = true;
+      hot.set(key, entry.value);
+    }
   }
   if (bytes > batchGetBytes) {
     const details = { size_bytes: bytes, limit_bytes: batchGetBytes };
@@ -71,7 +77,7 @@ export function batchGet(state: VaultState, store: VaultStore, message: Message,
         absent.push(key);
         continue;
       }
-      const value = entry.value ?? values.get(key);
+      const value = hot.get(key) ?? values.get(key);
       if (value === undefined) {
         refuse(message, missing(), context);
         return;
@@ -81,7 +87,7 @@ export function batchGet(state: VaultState, store: VaultStore, message: Message,
     answerRead(state, context, message, { items, missing: absent } satisfies OutputOf<'tween.storage.batchGet'>, seen);
   };
   if (cold.length === 0) {
-    answer(new Map());
+    answer(hot);
     return;
   }
   readValues(state, store, context, cold, (read) => {

@@ -23,7 +23,8 @@ export interface SecretHasherOptions {
 export function createSecretHasher(options: SecretHasherOptions): SecretHasher {
   if (options.pepper.length < 16) throw new Error('the pepper needs at least 16 bytes');
   const turns = new Turns(options.concurrency ?? 2, options.maxWaiting ?? 1_000);
-  const peppered = (secret: string): Buffer => createHmac('sha256', options.pepper).update(secret, 'utf8').digest();
+  // As text: the verifier of this library takes no bytes that are not UTF-8.
+  const peppered = (secret: string): string => createHmac('sha256', options.pepper).update(secret, 'utf8').digest('base64');
   return {
     hash: (secret) => turns.run(() => argon2Hash(peppered(secret), parameters)),
     verify: (hash, secret) => turns.run(() => argon2Verify(hash, peppered(secret))),

@@ -6,14 +6,14 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** How long a holder that is on its way out is waited for. */
-const waitMs = 10_000;
+const defaultWaitMs = 10_000;
 const pollMs = 100;
 
 /**
- * Takes the lock of `dataDir`; the returned function gives it back.
- * Errors: Error that names the process, when it still runs after 10 s.
+ * Takes the lock of `dataDir`, waiting up to `waitMs` for its holder; the returned function gives it back.
+ * Errors: Error that names the process, when it still runs then.
  */
-export function lockDataDir(dataDir: string): () => void {
+export function lockDataDir(dataDir: string, waitMs = defaultWaitMs): () => void {
   const path = `${dataDir}.lock`;
   mkdirSync(dirname(path), { recursive: true });
   const mine = identityOf(process.pid);

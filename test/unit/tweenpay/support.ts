@@ -78,7 +78,7 @@ export async function raw(
   method: string,
   path: string,
   options: { body?: unknown; key?: string; token?: string } = {},
-): Promise<{ status: number; text: string; json: Record<string, never>; headers: Headers }> {
+): Promise<{ status: number; text: string; json: Record<string, unknown>; headers: Headers }> {
   const response = await fetch(sandbox.url + path, {
     method,
     headers: {
@@ -93,7 +93,7 @@ export async function raw(
 
 /** Asks again until it is so. Bounded by the test's own time limit. */
 export async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds()));
+  while (!(await holds())) await new Promise(setImmediate);
 }
 
 export interface Bench {

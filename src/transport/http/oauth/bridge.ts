@@ -19,27 +19,43 @@ const routes: readonly [RegExp, readonly string[]][] = [
 /** Never read from a client: they could only say who or where it claims to be. */
 const dropped = /^(x-forwarded-.*|forwarded|x-real-ip|host|connection|content-length|transfer-encoding|expect)$/;
 
+/** Where the request's whole body hangs on the request object, for what reads it outside the library. */
+export const bodyOf = Symbol('body');
+
 export interface Bridge {
+  /** Never throws: a fault is told to `onFault` and answered `server_error`. */
   handle(request: IdentityRequest): Promise<IdentityResponse>;
 }
 
-/** Dispatches to `listener`. `origin` is the issuer. */
-export function createBridge(listener: RequestListener, origin: string, onFault: (error: unknown) => void): Bridge {
+export interface BridgeParts {
+  readonly listener: RequestListener;
+  /** The issuer. */
+  readonly origin: string;
+  /** Asked before anything else is done with a request; an answer ends it. */
+  admit(request: IdentityRequest): Promise<IdentityResponse | undefined>;
+  onFault(error: unknown): void;
+}
+
+/** Makes the bridge. */
+export function createBridge({ listener, origin, admit, onFault }: BridgeParts): Bridge {
   const { host, protocol } = new URL(origin);
   const secure = protocol === 'https:';
-  const dispatch: RequestListener = (req, res) => {
-    // The library asks the socket whether the request came over TLS; behind the gateway only the issuer knows.
-    Object.assign(req.socket, { encrypted: secure });
-    listener(req, res);
-  };
   return {
     async handle(request) {
+      const dispatch: RequestListener = (req, res) => {
+        // The library asks the socket whether the request came over TLS; behind the gateway only the issuer knows.
+        Object.assign(req.socket, { encrypted: secure });
+        Object.assign(req, { [bodyOf]: request.body });
+        listener(req, res);
+      };
       try {
         const path = request.url.split('?', 1)[0] ?? '';
         const route = routes.find(([pattern]) => pattern.test(path));
         if (route === undefined) return plain(404, 'not_found', 'there is nothing here');
         const method = request.method.toUpperCase();
         if (!route[1].includes(method)) return plain(405, 'invalid_request', 'the path exists, the method does not', [['allow', route[1].join(', ')]]);
+        const refusal = await admit(request);
+        if (refusal !== undefined) return refusal;
         const headers: Record<string, string> = { host };
         for (const [name, value] of Object.entries(request.headers)) if (!dropped.test(name.toLowerCase())) headers[name.toLowerCase()] = value;
         headers['user-agent'] ??= '';

@@ -15,8 +15,8 @@ import { consented } from './consent-rules.ts';
 import { createCsrf } from './csrf.ts';
 import { createInteractions } from './interactions.ts';
 import { createLimits } from './limits.ts';
-import { bodyOf, createMiddleware, renderError } from './middleware.ts';
-import type { Identity, IdentityOptions, IdentityRequest, Lifetimes, TepRequest } from './ports.ts';
+import { createMiddleware, renderError } from './middleware.ts';
+import type { Identity, IdentityOptions, Lifetimes, TepRequest } from './ports.ts';
 import { mayAsk } from './scopes.ts';
 import { createSignIn } from './sign-in.ts';
 import { ensureWallet } from './wallets.ts';
@@ -54,7 +54,8 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
   compareSecretsByHash(provider);
   nameRefreshTokens(provider);
   provider.on('server_error', (_ctx, error) => onFault(error));
-  provider.on('error', onFault);
+  // Koa's own event for what no route caught; the types know only the library's.
+  (provider as NodeJS.EventEmitter).on('error', onFault);
   provider.on('authorization.error', (ctx, error) => {
     ctx.state['authorizationError'] = { error: error.error, error_description: error.error_description };
   });
@@ -65,10 +66,8 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
   const { secondFactor } = options;
   const interactionParts = { provider, store, clock, csrf, limits, signIn, onEvent, ...(secondFactor === undefined ? {} : { secondFactor }) };
   const interactions = createInteractions(interactionParts);
-  provider.use(createMiddleware({ issuer, keys, store, interactions, onEvent }));
-  const callback = provider.callback();
-  const handleWith = (request: IdentityRequest) =>
-    createBridge((req, res) => callback(Object.assign(req, { [bodyOf]: request.body }), res), issuer, onFault).handle(request);
+  provider.use(createMiddleware({ issuer, keys, store, interactions, onEvent, onFault }));
+  const bridge = createBridge({ listener: provider.callback(), origin: issuer, admit: limits.check, onFault });
 
   let cancel = (): void => {};
   let closed = false;
@@ -86,10 +85,7 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
 
   return {
     verifier,
-    async handle(request) {
-      const refusal = await limits.check(request);
-      return refusal ?? handleWith(request);
-    },
+    handle: bridge.handle,
     async mintTep(request) {
       const { user, app, expiresInS } = await checkTepRequest(options, request, lifetimes);
       const walletId = await ensureWallet(store, walletIdFor, user.userId, onFault);

@@ -4,9 +4,11 @@
  */
 import type { Middleware, ParameterizedContext } from 'koa';
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
+import { TmcpError } from '../../../protocol/errors.ts';
 import { type TepClaims, tepPrefix } from '../../tokens/tep-claims.ts';
 import { messagePage } from '../pages/message-page.ts';
 import { styles, stylesPath } from '../pages/styles.ts';
+import { bodyOf } from './bridge.ts';
 import { appOf } from './clients.ts';
 import { clientOf } from './limits.ts';
 import { contentSecurityPolicy, sendPage } from './page-response.ts';
@@ -16,10 +18,8 @@ import { allScopes, passesUnasked } from './scopes.ts';
 export interface MiddlewareParts extends Pick<IdentityOptions, 'issuer' | 'keys' | 'store'> {
   interactions(ctx: ParameterizedContext, body: Buffer): Promise<boolean>;
   onEvent(event: IdentityEvent): void;
+  onFault(error: unknown): void;
 }
-
-/** The request's body, put on the request by the bridge's caller. */
-export const bodyOf = Symbol('body');
 
 /** The middleware that stands before the library's router. */
 export function createMiddleware(parts: MiddlewareParts): Middleware {
@@ -33,13 +33,27 @@ export function createMiddleware(parts: MiddlewareParts): Middleware {
     const body = (ctx.req as unknown as { [bodyOf]?: Buffer })[bodyOf] ?? Buffer.alloc(0);
     if (ctx.path.startsWith('/assets/')) return sendStyles(ctx);
     if (ctx.path === '/.well-known/jwks.json' && ctx.method !== 'OPTIONS') return sendKeys(ctx, parts);
-    if (await parts.interactions(ctx, body)) return undefined;
+    if (await answerPage(ctx, body, parts)) return undefined;
     if (ctx.path === '/oauth2/introspect' && ctx.method === 'POST' && clientOf({ body, headers: { authorization: ctx.get('authorization') } }) === '') {
       return refuse(ctx, 401, 'invalid_client', 'client authentication is required');
     }
     await next();
     return finish(ctx as unknown as KoaContextWithOIDC, parts);
   };
+}
+
+/** A page of an interaction; a fault becomes a page too, and is told. */
+async function answerPage(ctx: ParameterizedContext, body: Buffer, parts: MiddlewareParts): Promise<boolean> {
+  try {
+    return await parts.interactions(ctx, body);
+  } catch (error) {
+    const busy = error instanceof TmcpError && error.code === 'SERVICE_UNAVAILABLE';
+    if (!busy) parts.onFault(error);
+    if (busy) ctx.set('retry-after', String(error.retryAfter ?? 1));
+    const text = busy ? 'Many people sign in right now. Try again in a moment.' : 'Something went wrong on our side. Try again in a moment.';
+    sendPage(ctx, busy ? 503 : 500, messagePage('This did not work', text));
+    return true;
+  }
 }
 
 async function finish(ctx: KoaContextWithOIDC, parts: MiddlewareParts): Promise<void> {

@@ -19,6 +19,8 @@ import type { PaymentContext, PaymentEvent } from './payment-types.ts';
 import { verifyMfa } from './payment-verify.ts';
 import { viewOf } from './payment-view.ts';
 
+export { createChargeRunner } from './charge-runner.ts';
+
 /** Every member of a context, so that a stored one that lacks some is told from a whole one. */
 const members: Readonly<Record<keyof PaymentContext, true>> = {
   paymentId: true,

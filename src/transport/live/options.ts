@@ -1,0 +1,42 @@
+/** What the live transport is given. `app.ts` joins it. */
+import type { Clock, EventBus, ResumeStore, Revocations, TokenVerifier } from '../../actors/ports.ts';
+import type { Gate } from '../../actors/runtime/gate.ts';
+import type { Logger } from '../../log.ts';
+import type { Metrics } from '../../metrics.ts';
+import type { SessionLifecycle } from './lifecycle.ts';
+
+/** Something about a session that belongs into the audit trail. */
+export interface SessionAudit {
+  readonly type: 'session.resume_refused';
+  /** `secret`: wrong or used before; `device`: from another device; `owner`: another user's or app's token. */
+  readonly reason: 'secret' | 'device' | 'owner';
+  readonly session: string;
+  readonly userId: string;
+  readonly appId: string;
+  readonly ip: string;
+}
+
+export interface LiveOptions {
+  readonly gate: Gate;
+  readonly verifier: TokenVerifier;
+  readonly bus: EventBus;
+  readonly revocations: Pick<Revocations, 'subscribe'>;
+  readonly resumes: ResumeStore;
+  readonly clock: Clock;
+  readonly lifecycle: SessionLifecycle;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** This node's name, told at open. */
+  readonly node: string;
+  /** Which history of the database the watermark speaks of. */
+  readonly dbEpoch: string;
+  readonly allowedOrigins: (origin: string) => boolean | Promise<boolean>;
+  readonly drainMs: number;
+  readonly maxConnections: number;
+  /** 0: no bound. */
+  readonly maxConnectionsPerIp: number;
+  readonly compression: boolean;
+  /** Reverse proxies in front of the server that are trusted to tell the client's address. */
+  readonly trustProxyHops: number;
+  readonly audit?: ((event: SessionAudit) => void) | undefined;
+}

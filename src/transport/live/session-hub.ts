@@ -1,0 +1,271 @@
+/**
+ * The sessions of this node: by id, by user, with and without a socket. Carries out what the lifecycle says, delivers events,
+ * ends what was revoked. It never decodes a frame. Rules: docs/spec/session.md, [LIVE1] to [LIVE19].
+ */
+import type { Principal, Revocation, UserEvent } from '../../actors/ports.ts';
+import { type CloseCode, closeCodes } from '../../protocol/close-codes.ts';
+import { encode } from '../../protocol/codec.ts';
+import { eventEnvelope } from '../../protocol/envelope.ts';
+import { limits } from '../../protocol/limits.ts';
+import type { SessionHappening } from './lifecycle.ts';
+import { KeptSessions } from './kept-sessions.ts';
+import type { LiveSocket } from './live-socket.ts';
+import type { LiveOptions } from './options.ts';
+import { Session } from './session.ts';
+import type { KeptEvent } from './replay-buffer.ts';
+
+type Params = Readonly<Record<string, unknown>>;
+
+/** A revocation that arrived, for opens that began before it did. */
+interface Heard {
+  readonly revocation: Revocation;
+  readonly at: number;
+}
+
+const heardKept = 1_000;
+
+/** What the client may read in the close frame; the code says the rest. */
+const reasons: Readonly<Partial<Record<CloseCode | 1000, string>>> = {
+  [closeCodes.frameTooLarge]: 'frame too large',
+  [closeCodes.draining]: 'draining',
+  [closeCodes.overloaded]: 'too far behind',
+  [closeCodes.protocolViolation]: 'protocol violation',
+  [closeCodes.tokenInvalid]: 'token expired or invalid',
+  [closeCodes.accessRevoked]: 'access revoked',
+  [closeCodes.notOpenedInTime]: 'not opened in time',
+  [closeCodes.replaced]: 'replaced by a resume',
+  [closeCodes.flooding]: 'flooding',
+  [closeCodes.internalFailure]: 'internal failure',
+};
+
+export class SessionHub {
+  readonly options: LiveOptions;
+  readonly kept: KeptSessions;
+  draining = false;
+  readonly #sessions = new Map<string, Session>();
+  readonly #byUser = new Map<string, Set<Session>>();
+  /** Sessions without a socket, the one that lost it first in front. */
+  readonly #detached = new Set<Session>();
+  readonly #unsaid = new Set<Session>();
+  #sayAt = Number.NEGATIVE_INFINITY;
+  #saying = false;
+  #heard: Heard[] = [];
+  readonly #unsubscribe: (() => void)[];
+
+  constructor(options: LiveOptions) {
+    this.options = options;
+    this.kept = new KeptSessions(options, (session) => this.happen(session, undefined, 'taken'));
+    this.#unsubscribe = [options.bus.subscribe((event) => this.#publish(event)), options.revocations.subscribe((revocation) => this.#revoke(revocation))];
+  }
+
+  /** Sessions in memory, with or without a socket. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get detached(): number {
+    return this.#detached.size;
+  }
+
+  find(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  all(): IterableIterator<Session> {
+    return this.#sessions.values();
+  }
+
+  /** Takes a new session in; it has no socket yet. */
+  add(session: Session): void {
+    this.#sessions.set(session.id, session);
+    const { userId } = session.principal;
+    const own = this.#byUser.get(userId);
+    if (own === undefined) this.#byUser.set(userId, new Set([session]));
+    else own.add(session);
+  }
+
+  /** Gives an open session its socket. */
+  attach(session: Session, socket: LiveSocket): void {
+    this.#detached.delete(session);
+    session.socket = socket;
+    socket.session = session;
+    socket.token = undefined;
+    this.scheduleExpiry(session);
+  }
+
+  /** Sets when the pulse looks at the session's token again. */
+  scheduleExpiry(session: Session): void {
+    const { socket, principal } = session;
+    if (socket !== undefined) socket.dueAtWall = session.expiryTold ? principal.expiresAt : principal.expiresAt - limits.expiringNoticeMs;
+  }
+
+  /** Something happened to a session, or to a socket that has none yet. What the lifecycle says is done before this returns. */
+  happen(session: Session | undefined, socket: LiveSocket | undefined, event: SessionHappening): void {
+    const { phase, effects } = this.options.lifecycle(session?.phase ?? 'opening', event);
+    if (session !== undefined) session.phase = phase;
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'closeSocket':
+          this.#closeSocket(session, session === undefined ? socket : session.socket, effect.code);
+          break;
+        case 'keep':
+          if (session !== undefined) this.#keep(session);
+          break;
+        case 'forget':
+          if (session !== undefined) this.#forget(session, event);
+          break;
+        case 'announceDrain':
+          break;
+      }
+    }
+  }
+
+  /** A socket was closed, by whichever side. */
+  socketClosed(socket: LiveSocket): void {
+    socket.release();
+    const { session } = socket;
+    if (session?.socket !== socket) return;
+    session.socket = undefined;
+    this.happen(session, undefined, 'lost');
+  }
+
+  // --- events ---------------------------------------------------------------------------------------------------------------
+
+  /** Numbers an event and sends it, or keeps it for when the socket can take it or the session is resumed. */
+  deliver(session: Session, method: string, params: Params, key?: string): void {
+    const { events, socket } = session;
+    const format = socket?.format ?? 'msgpack';
+    const flows = socket !== undefined && socket.pausedAt === 0 && !events.hasUnsent;
+    const frame = encode(format, eventEnvelope(format, method, params, events.seq + 1));
+    if (!flows && key !== undefined && events.coalesce(method, params, frame.length, key)) {
+      if (socket === undefined) this.kept.outdated(session);
+      return;
+    }
+    const held = events.append(method, params, frame.length, flows ? undefined : key);
+    if (flows) {
+      events.markSent(events.seq);
+      this.send(socket, frame);
+    } else if (socket === undefined) {
+      // Nobody can resume past dropped events, so there is nothing to keep them for.
+      if (held) this.kept.outdated(session);
+      else this.happen(session, undefined, 'windowOver');
+    } else if (!held) this.happen(session, socket, 'slow');
+  }
+
+  /** Sends what waited for the socket, oldest first, until it is behind again. */
+  flush(session: Session): void {
+    const { socket } = session;
+    if (socket !== undefined) this.sendEvents(session, socket, session.events.unsent());
+  }
+
+  /** Sends numbered events, the first of which follows what the peer has. */
+  sendEvents(session: Session, socket: LiveSocket, events: readonly KeptEvent[]): void {
+    if (events.length === 0) return;
+    const { format } = socket;
+    socket.cork(() => {
+      for (const { seq, method, params } of events) {
+        if (socket.pausedAt !== 0 || !socket.isLive) return;
+        session.events.markSent(seq);
+        this.send(socket, encode(format, eventEnvelope(format, method, params, seq)));
+      }
+    });
+  }
+
+  /** Sends a frame; a peer that is too far behind is closed. */
+  send(socket: LiveSocket, frame: Uint8Array | string): void {
+    if (socket.send(frame, this.options.clock.monotonic()) === 'slow') this.happen(socket.session, socket, 'slow');
+  }
+
+  /** Notes that the session's watermark moved; the event follows within `limits.watermarkEveryMs`. */
+  sayDurable(session: Session): void {
+    this.#unsaid.add(session);
+    if (this.#saying) return;
+    this.#saying = true;
+    const { clock } = this.options;
+    const wait = Math.max(1, this.#sayAt + limits.watermarkEveryMs - clock.monotonic());
+    clock.after(Math.ceil(wait), () => {
+      this.#saying = false;
+      this.#sayAt = clock.monotonic();
+      const sessions = [...this.#unsaid];
+      this.#unsaid.clear();
+      for (const unsaid of sessions) {
+        if (unsaid.phase === 'closed') continue;
+        this.deliver(unsaid, 'tween.session.durable', { write: unsaid.watermark.mark, db_epoch: this.options.dbEpoch }, 'durable');
+      }
+    });
+  }
+
+  #publish(event: UserEvent): void {
+    const own = this.#byUser.get(event.userId);
+    if (own === undefined) return;
+    for (const session of own) {
+      if (event.appId !== undefined && event.appId !== session.principal.appId) continue;
+      if (event.exceptSession !== undefined && event.exceptSession === session.id) continue;
+      this.deliver(session, event.method, event.params, event.key);
+    }
+  }
+
+  // --- the end of sessions ------------------------------------------------------------------------------------------------------
+
+  /** Lets go of sessions whose resume window is over. `now` is wall time. */
+  sweepDetached(now: number): void {
+    for (const session of this.#detached) {
+      if (session.keptUntil > now && this.#detached.size <= this.options.maxConnections) return;
+      this.happen(session, undefined, 'windowOver');
+    }
+  }
+
+  /** Whether what the principal stands on was withdrawn since `monotonic`: for opens that were under way meanwhile. */
+  revokedSince(principal: Principal, monotonic: number): boolean {
+    return this.#heard.some(({ revocation, at }) => at >= monotonic && matches(revocation, principal));
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#unsaid.clear();
+  }
+
+  #revoke(revocation: Revocation): void {
+    this.#heard.push({ revocation, at: this.options.clock.monotonic() });
+    if (this.#heard.length > heardKept) this.#heard = this.#heard.slice(heardKept / 2);
+    const candidates = revocation.userId === undefined ? this.#sessions.values() : (this.#byUser.get(revocation.userId) ?? []);
+    for (const session of [...candidates]) {
+      if (matches(revocation, session.principal)) this.happen(session, session.socket, 'revoked');
+    }
+  }
+
+  #closeSocket(session: Session | undefined, socket: LiveSocket | undefined, code: number): void {
+    if (session !== undefined) session.socket = undefined;
+    if (socket === undefined) return;
+    this.options.metrics.liveCloses.with(String(code)).inc();
+    if (this.options.log.enabled('debug')) {
+      this.options.log.debug({ event: 'live.closed', closeCode: code, ...(session === undefined ? {} : { sessionId: session.id }) }, 'closed a live socket');
+    }
+    socket.close(code, reasons[code as CloseCode] ?? '');
+  }
+
+  #keep(session: Session): void {
+    session.socket = undefined;
+    session.keptUntil = this.options.clock.now() + limits.resumeMs;
+    this.#detached.add(session);
+    this.kept.put(session);
+  }
+
+  #forget(session: Session, event: SessionHappening): void {
+    this.#sessions.delete(session.id);
+    this.#detached.delete(session);
+    this.#unsaid.delete(session);
+    const { userId } = session.principal;
+    const own = this.#byUser.get(userId);
+    own?.delete(session);
+    if (own?.size === 0) this.#byUser.delete(userId);
+    // Past its window the record ends by itself, and a taken one is gone; any other must go now.
+    if (event !== 'taken' && session.stored) this.kept.remove(session);
+  }
+}
+
+function matches(revocation: Revocation, principal: Principal): boolean {
+  if (revocation.tokenId !== undefined) return revocation.tokenId === principal.tokenId;
+  if (revocation.grantId !== undefined) return revocation.grantId === principal.grantId;
+  return revocation.userId === principal.userId && (revocation.appId === undefined || revocation.appId === principal.appId);
+}

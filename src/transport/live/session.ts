@@ -1,0 +1,51 @@
+/**
+ * The state of one session: who it is, its numbers, its events, and the socket it has at the moment. Data; `SessionHub` moves it
+ * along. Kept small: an idle node is mostly these.
+ */
+import type { Principal } from '../../actors/ports.ts';
+import type { SessionPhase } from './lifecycle.ts';
+import type { LiveSocket } from './live-socket.ts';
+import { ReplayBuffer } from './replay-buffer.ts';
+import { Watermark } from './watermark.ts';
+
+export class Session {
+  readonly id: string;
+  /** SHA-256 of the resume secret, base64url. */
+  secretHash: string;
+  principal: Principal;
+  readonly deviceId: string;
+  phase: SessionPhase = 'opening';
+  socket: LiveSocket | undefined;
+  readonly events: ReplayBuffer;
+  #watermark: Watermark | undefined;
+  /** Whether the client was told that its token expires soon. */
+  expiryTold = false;
+  /** Wall time at which a session without a socket is let go. */
+  keptUntil = 0;
+  /** Whether a resume record of this session lies in the store. */
+  stored = false;
+  /** The last thing that is done with the store for this session; each waits for the one before. */
+  storing: Promise<void> | undefined;
+  /** A new record is due: events came in after the last one. */
+  storeAgain = false;
+
+  constructor(id: string, principal: Principal, deviceId: string, events = new ReplayBuffer()) {
+    this.id = id;
+    this.secretHash = '';
+    this.deviceId = deviceId;
+    this.events = events;
+    this.principal = principal;
+    this.identify(principal);
+  }
+
+  get watermark(): Watermark {
+    this.#watermark ??= new Watermark();
+    return this.#watermark;
+  }
+
+  /** Takes the caller a token names; the session's own id and device stay. */
+  identify(principal: Principal): void {
+    this.principal = { ...principal, sessionId: this.id, ...(this.deviceId === '' ? {} : { deviceId: this.deviceId }) };
+    this.expiryTold = false;
+  }
+}

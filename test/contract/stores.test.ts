@@ -1,0 +1,150 @@
+/** What the reads of actors and vaults promise, on each engine (ports.ts, `ActorStore` and `VaultStore`), and the upkeep statements. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Database } from '../../src/persistence/database.ts';
+import { createActorStore } from '../../src/persistence/stores/actor-store.ts';
+import { claimSlots } from '../../src/persistence/stores/slots.ts';
+import { purgeExpired, readDbEpoch, readinessProbe } from '../../src/persistence/stores/upkeep.ts';
+import { createVaultStore } from '../../src/persistence/stores/vault-store.ts';
+import { limits } from '../../src/protocol/limits.ts';
+import { clock, engines, entryOf, openJournal, rowOf, type TestJournal } from './databases.ts';
+
+describe.each(engines)('stores on $name', (engine) => {
+  let db: Database;
+  let opened: TestJournal;
+  beforeAll(async () => {
+    db = await engine.open();
+    opened = await openJournal(db);
+  });
+  afterAll(async () => {
+    await opened.journal.close();
+    await db.close();
+  });
+
+  it('know nothing of what was never written', async () => {
+    const actors = createActorStore(db);
+    const vaults = createVaultStore(db);
+    expect(await actors.load('vault:nobody')).toBeUndefined();
+    expect(await actors.records('vault:nobody')).toEqual([]);
+    expect(await actors.idempotency('vault:nobody', 'none')).toBeUndefined();
+    expect(await vaults.index('vault:nobody')).toEqual([]);
+    expect(await vaults.values('vault:nobody', ['k'])).toEqual([]);
+    expect(await vaults.values('vault:nobody', [])).toEqual([]);
+    expect(await vaults.conflicts('vault:nobody', 10)).toEqual([]);
+  });
+
+  it('an actor without a snapshot has null in its place', async () => {
+    await opened.append(entryOf('vault:bare', 0));
+    expect(await createActorStore(db).load('vault:bare')).toEqual({ seq: 1, machineVersion: 1, snapshot: null });
+  });
+
+  it('an entry without a snapshot leaves the stored one', async () => {
+    await opened.append(entryOf('vault:kept', 0, { snapshot: { a: 1 } }));
+    await opened.append(entryOf('vault:kept', 1, { machineVersion: 2 }));
+    expect(await createActorStore(db).load('vault:kept')).toEqual({ seq: 2, machineVersion: 2, snapshot: { a: 1 } });
+  });
+
+  it('records come in order of seq', async () => {
+    const record = (seq: number) => ({ seq, machineVersion: 1, event: { type: `e${seq}` }, at: seq, stateAfter: 's' });
+    await opened.append(entryOf('payment:rec', 0, { seq: 3, records: [record(1), record(2), record(3)] }));
+    await opened.append(entryOf('payment:rec', 3, { seq: 12, records: [record(4), record(12)] }));
+    expect((await createActorStore(db).records('payment:rec')).map(({ event }) => event.type)).toEqual(['e1', 'e2', 'e3', 'e4', 'e12']);
+  });
+
+  it('due timers come oldest first, up to the instant and the limit', async () => {
+    await opened.append(entryOf('payment:timers', 0, { timers: [{ id: 'c', dueAt: 1_300 }, { id: 'a', dueAt: 1_100 }, { id: 'b', dueAt: 1_200 }, { id: 'd', dueAt: 1_201 }] }));
+    const { timers } = createActorStore(db);
+    expect((await timers(1_200, 10)).map(({ id }) => id)).toEqual(['a', 'b']);
+    expect((await timers(5_000, 3)).map(({ id }) => id)).toEqual(['a', 'b', 'd']);
+    await opened.append(entryOf('payment:timers', 1, { timersDone: ['a', 'b', 'c', 'd'] }));
+  });
+
+  it('the outbox gives the oldest first, each with its address and age', async () => {
+    await opened.append(entryOf('payment:o1', 0, { outbox: [{ id: 'o1/0', type: 't', payload: { n: 1 } }] }));
+    await opened.append(entryOf('payment:o2', 0, { outbox: [{ id: 'o2/0', type: 't', payload: { n: 2 } }] }));
+    const rows = await createActorStore(db).outbox(10);
+    expect(rows.map(({ id, address, payload }) => [id, address, payload])).toEqual([
+      ['o1/0', 'payment:o1', { n: 1 }],
+      ['o2/0', 'payment:o2', { n: 2 }],
+    ]);
+    expect(rows[0]!.createdAt).toBeLessThanOrEqual(rows[1]!.createdAt);
+    expect(await createActorStore(db).outbox(1)).toHaveLength(1);
+    await opened.append(entryOf('payment:o1', 1, { outboxDone: ['o1/0'] }));
+    expect((await createActorStore(db).outbox(10)).map(({ id }) => id)).toEqual(['o2/0']);
+  });
+
+  it('a vault index is in byte order of the keys, and values leave tombstones out', async () => {
+    const keys = ['b', 'a', 'Z', 'ä', 'a b', '_'];
+    await opened.append(entryOf('vault:index', 0, { storage: [...keys.map((key) => rowOf(key, 1)), rowOf('gone', 2, { value: null, deleted: true })] }));
+    const vaults = createVaultStore(db);
+    expect((await vaults.index('vault:index')).map(({ key }) => key)).toEqual(['Z', '_', 'a', 'a b', 'b', 'gone', 'ä']);
+    expect((await vaults.values('vault:index', ['gone', 'a'])).map(({ key }) => key)).toEqual(['a']);
+  });
+
+  it('conflicts come newest first, up to the limit', async () => {
+    const conflict = (opId: string, at: number) => ({ key: 'k', opId, value: null, kind: 'remove' as const, clientAt: 1, at, resolution: 'lww' });
+    await opened.append(entryOf('vault:conflicts', 0, { conflicts: [conflict('1', 10), conflict('2', 30), conflict('3', 20), conflict('4', 30)] }));
+    expect((await createVaultStore(db).conflicts('vault:conflicts', 3)).map(({ opId }) => opId)).toEqual(['4', '2', '3']);
+  });
+
+  it('a later answer under a scope takes the place of an expired one', async () => {
+    const row = (text: string) => ({ scope: 'user:i|op|k', inputHash: text, result: new TextEncoder().encode(text), expiresAt: 9 });
+    await opened.append(entryOf('user:i', 0, { idempotency: [row('one')] }));
+    await opened.append(entryOf('user:i', 1, { idempotency: [row('two')] }));
+    expect((await createActorStore(db).idempotency('user:i', 'user:i|op|k'))?.inputHash).toBe('two');
+  });
+
+  it('a claim raises exactly the slots it names', async () => {
+    const before = await db.query<{ slot: number; epoch: number }>('select slot, epoch from slots order by slot');
+    const claimed = await claimSlots(db, 'node-b', [7, 3, 7]);
+    expect(claimed).toEqual([
+      { slot: 3, epoch: before[3]!.epoch + 1 },
+      { slot: 7, epoch: before[7]!.epoch + 1 },
+    ]);
+    const after = await db.query<{ slot: number; epoch: number; owner: string }>('select slot, epoch, owner from slots order by slot');
+    expect(after.filter(({ epoch }, slot) => epoch !== before[slot]!.epoch).map(({ slot, owner }) => [slot, owner])).toEqual([
+      [3, 'node-b'],
+      [7, 'node-b'],
+    ]);
+  });
+
+  it('the readiness probe commits its row', async () => {
+    await readinessProbe(db, 'node-a', clock);
+    await readinessProbe(db, 'node-a', clock);
+    expect(await db.query('select node from probe')).toEqual([{ node: 'node-a' }]);
+  });
+
+  it('the database keeps one epoch', async () => {
+    const epoch = await readDbEpoch(db);
+    expect(epoch).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await readDbEpoch(db)).toBe(epoch);
+  });
+
+  it('upkeep takes away what is past its time, and nothing younger', async () => {
+    const now = limits.tombstoneMs * 2;
+    const old = now - limits.tombstoneMs - 1;
+    const young = now - limits.tombstoneMs;
+    const dead = { value: null, deleted: true };
+    const conflict = (opId: string, at: number) => ({ key: 'k', opId, value: null, kind: 'set' as const, clientAt: 1, at, resolution: 'lww' });
+    const answer = (scope: string, expiresAt: number) => ({ scope, inputHash: '', result: new Uint8Array(1), expiresAt });
+    await opened.append(
+      entryOf('vault:purge', 0, {
+        storage: [
+          rowOf('old', 1, { ...dead, updatedAt: old }),
+          rowOf('young', 1, { ...dead, updatedAt: young }),
+          rowOf('alive', 1, { updatedAt: 1 }),
+        ],
+        conflicts: [conflict('old', old), conflict('young', young)],
+        idempotency: [answer('purge|old', now - 1), answer('purge|young', now)],
+      }),
+    );
+    const purged = await purgeExpired(db, now);
+    expect(purged.tombstones).toBeGreaterThan(0);
+    const vaults = createVaultStore(db);
+    expect((await vaults.index('vault:purge')).map(({ key }) => key)).toEqual(['alive', 'young']);
+    expect((await vaults.conflicts('vault:purge', 9)).map(({ opId }) => opId)).toEqual(['young']);
+    const actors = createActorStore(db);
+    expect(await actors.idempotency('vault:purge', 'purge|old')).toBeUndefined();
+    expect(await actors.idempotency('vault:purge', 'purge|young')).toBeDefined();
+    expect(await opened.append(entryOf('vault:purge', 1))).toBeUndefined();
+  });
+});
