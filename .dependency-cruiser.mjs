@@ -113,9 +113,9 @@ export default {
     forbidden('src-stands-alone', 'src/ ships without tests and tools.', { path: '^src/' }, { path: '^(test|bench|scripts)/' }),
     forbidden(
       'no-dev-dependencies',
-      'What src/ imports is installed in production.',
+      'What src/ imports is installed in production. koa is, with oidc-provider, and only its types are named.',
       { path: '^src/' },
-      { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
+      { pathNot: '^node_modules/koa/', dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
     ),
     forbidden('resolvable', 'An import must lead somewhere.', {}, { couldNotResolve: true }),
     ...Object.entries(owners).map(([library, path]) =>
@@ -134,7 +134,7 @@ export default {
     parser: 'swc',
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '^(dist|node_modules)/' },
+    exclude: { path: '^dist/' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
       conditionNames: ['import', 'node', 'default', 'types'],

@@ -26,7 +26,6 @@ export interface MasterKey {
 
 /** Settings of Postgres that can lose committed writes; boot refuses them unless they are named. */
 export const unsafeSettings = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'] as const;
-export type UnsafeSetting = (typeof unsafeSettings)[number];
 
 export const text: Parse<string> = (value) => value;
 

@@ -47,11 +47,6 @@ export function createLogger(config: { readonly logLevel: Level }, sink: LogSink
   return wrap(root);
 }
 
-/** A logger that writes nothing. */
-export function silentLogger(): Logger {
-  return createLogger({ logLevel: 'silent' });
-}
-
 function wrap(target: PinoLogger): Logger {
   const at =
     (level: Exclude<Level, 'silent'>): Write =>

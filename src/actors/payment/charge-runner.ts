@@ -15,7 +15,8 @@ import { type ChargeOutcome, repostHorizonMs } from './payment-rules.ts';
 export function createChargeRunner(wallet: Wallet, clock: Pick<Clock, 'now'>): Record<'wallet.charge' | 'wallet.settle', EffectRunner> {
   const post = async (row: OutboxRow): Promise<ChargeOutcome> => {
     // The journal may have been slow: the same horizon holds for a first try that starts late.
-    if (clock.now() - intentOf(row) >= repostHorizonMs) return { kind: 'unresolved', reason: 'the wallet knows of no charge, and may have forgotten the key' };
+    if (clock.now() - intentOf(row) >= repostHorizonMs)
+      return { kind: 'unresolved', reason: 'the wallet knows of no charge, and may have forgotten the key' };
     return wallet.charge(requestOf(row));
   };
   const settle = async (row: OutboxRow): Promise<ChargeOutcome> => {

@@ -30,15 +30,25 @@ export function signedTexts(context: Pick<PaymentContext, 'paymentId' | 'amountM
 }
 
 /** Gathers the facts; `decide` runs in the actor's turn. A refusal on the way answers the message. Order: cheap and local first, the wallet after a good signature. */
-export function gatherFacts(options: PaymentOptions, payment: Payment, host: ActorContext, message: Message, decide: (facts: AuthorizeFacts) => void): void {
+export function gatherFacts(
+  options: PaymentOptions,
+  payment: Payment,
+  host: ActorContext,
+  message: Message,
+  decide: (facts: AuthorizeFacts) => void,
+): void {
   const { machine } = payment;
   const { context } = machine;
   const asked = message.input as InputOf<'tween.payment.authorize'>;
   const payer = `user:${context.payerUserId}`;
-  const then = <T>(part: (value: T) => void) => (error: unknown, value: T | undefined) => resume(machine, host, message, () => part(worked(error, value)));
+  const then =
+    <T>(part: (value: T) => void) =>
+    (error: unknown, value: T | undefined) =>
+      resume(machine, host, message, () => part(worked(error, value)));
 
   const signedAt = Date.parse(asked.timestamp);
-  if (!(Math.abs(host.now() - signedAt) <= limits.signatureSkewMs)) throw new TmcpError('INVALID_SIGNATURE', 'The signature is too old or its time is wrong');
+  if (!(Math.abs(host.now() - signedAt) <= limits.signatureSkewMs))
+    throw new TmcpError('INVALID_SIGNATURE', 'The signature is too old or its time is wrong');
   host.work(
     stillTrading(options, context),
     then(() => {
@@ -46,14 +56,25 @@ export function gatherFacts(options: PaymentOptions, payment: Payment, host: Act
       host.ask(payer, 'device.verify', request, (refusal) =>
         resume(machine, host, message, () => {
           if (refusal !== null) throw refusal;
-          host.work(options.wallet.policy({ userId: context.payerUserId, reference: context.paymentId, amountMinor: context.amountMinor, currency: context.currency }), then(judge));
+          host.work(
+            options.wallet.policy({
+              userId: context.payerUserId,
+              reference: context.paymentId,
+              amountMinor: context.amountMinor,
+              currency: context.currency,
+            }),
+            then(judge),
+          );
         }),
       );
     }),
   );
 
   const judge = (outcome: Parameters<typeof walletValue<WalletPolicy>>[0]): void => {
-    const policy = walletValue(outcome, ({ code, message: text, details }) => new TmcpError(refusalCode(code), text, details === undefined ? {} : { details }));
+    const policy = walletValue(
+      outcome,
+      ({ code, message: text, details }) => new TmcpError(refusalCode(code), text, details === undefined ? {} : { details }),
+    );
     const challengeId = options.newChallengeId();
     // Once a factor is asked for, a later and milder policy does not take it back.
     if (!policy.mfaRequired && machine.state !== 'mfa_required') {

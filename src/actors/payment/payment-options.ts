@@ -44,7 +44,10 @@ export function worked<T>(error: unknown, value: T | undefined): T {
  * The value of a wallet's read. Errors: `SERVICE_UNAVAILABLE` with `retry_after` when the wallet is away or tells nothing;
  * what `refused` makes of a refusal.
  */
-export function walletValue<T>(outcome: WalletOutcome<T>, refused: (refusal: Extract<WalletOutcome<T>, { kind: 'refused' }>) => TmcpError): T {
+export function walletValue<T>(
+  outcome: WalletOutcome<T>,
+  refused: (refusal: Extract<WalletOutcome<T>, { kind: 'refused' }>) => TmcpError,
+): T {
   if (outcome.kind === 'done') return outcome.value;
   if (outcome.kind === 'refused') throw refused(outcome);
   const retryAfter = outcome.kind === 'unavailable' ? Math.max(1, Math.ceil(outcome.retryAfterMs / 1_000)) : 1;

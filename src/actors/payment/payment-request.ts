@@ -15,9 +15,16 @@ type Asked = InputOf<'tween.wallet.pay'>;
  * Checks a request and asks the directories and the wallet; `then` gets the new payment's input, or the refusal. Nothing is
  * kept of a refused request. Errors (to `then`): the codes of `tween.wallet.pay`.
  */
-export function gatherRequest(options: PaymentOptions, host: ActorContext, message: Message, who: Principal, then: (found: () => PaymentInput) => void): void {
+export function gatherRequest(
+  options: PaymentOptions,
+  host: ActorContext,
+  message: Message,
+  who: Principal,
+  then: (found: () => PaymentInput) => void,
+): void {
   const asked = message.input as Asked;
-  if (options.currencies !== undefined && !options.currencies.has(asked.currency)) throw new TmcpError('INVALID_CURRENCY', undefined, { details: { currency: asked.currency } });
+  if (options.currencies !== undefined && !options.currencies.has(asked.currency))
+    throw new TmcpError('INVALID_CURRENCY', undefined, { details: { currency: asked.currency } });
   const amountMinor = toPositiveMinor(asked.amount, asked.currency);
   const items = itemsOf(asked, amountMinor);
   host.work(facts(options, who, asked, amountMinor), (error, found) =>
@@ -64,7 +71,10 @@ async function facts(options: PaymentOptions, who: Principal, asked: Asked, amou
   if (account.status === 'suspended') throw new TmcpError('USER_SUSPENDED');
   if (account.currency !== asked.currency) throw new TmcpError('CURRENCY_MISMATCH', undefined, { details: { currency: account.currency } });
   if (amountMinor > account.transactionLimitMinor) throw new TmcpError('AMOUNT_EXCEEDS_LIMIT');
-  const merchant = walletValue(await options.wallet.ensureMerchant(app.appId, app.name), () => new TmcpError('MINIAPP_NOT_FOUND', 'The mini-app cannot receive payments'));
+  const merchant = walletValue(
+    await options.wallet.ensureMerchant(app.appId, app.name),
+    () => new TmcpError('MINIAPP_NOT_FOUND', 'The mini-app cannot receive payments'),
+  );
   return { app, account, merchantWalletId: merchant.walletId };
 }
 
@@ -91,7 +101,12 @@ function checkCallback(url: string | undefined, app: AppRecord): void {
 
 /** The items in minor units. Their sum may leave room for shipping and tax, but never exceed the amount. */
 function itemsOf(asked: Asked, amountMinor: number): PaymentInput['items'] {
-  const items = (asked.items ?? []).map(({ item_id, name, quantity, unit_price }) => ({ itemId: item_id, name, quantity, unitPriceMinor: toMinor(unit_price, asked.currency) }));
+  const items = (asked.items ?? []).map(({ item_id, name, quantity, unit_price }) => ({
+    itemId: item_id,
+    name,
+    quantity,
+    unitPriceMinor: toMinor(unit_price, asked.currency),
+  }));
   // 100 items of 10^6 pieces: the sum of safe integers need not be one.
   const sum = items.reduce((total, { quantity, unitPriceMinor }) => total + BigInt(quantity) * BigInt(unitPriceMinor), 0n);
   if (sum > BigInt(amountMinor)) throw invalidRequest([{ path: '/items', message: 'cost more than the amount' }]);

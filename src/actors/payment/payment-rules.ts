@@ -40,7 +40,10 @@ export function verdictOf(facts: AuthorizeFacts | null): Verdict {
 export type AttemptVerdict = 'evaluate' | 'expired' | 'not_offered' | 'exhausted';
 
 /** Whether an attempt at the second factor may be tried: the challenge must be this one and fresh, the method offered, a try left. */
-export function attemptVerdict(context: PaymentContext, event: { readonly at: number; readonly challengeId: string; readonly method: string }): AttemptVerdict {
+export function attemptVerdict(
+  context: PaymentContext,
+  event: { readonly at: number; readonly challengeId: string; readonly method: string },
+): AttemptVerdict {
   const { challenge } = context;
   if (context.attempts >= limits.challengeAttempts) return 'exhausted';
   if (challenge === null || challenge.id !== event.challengeId || event.at >= challenge.expiresAt) return 'expired';

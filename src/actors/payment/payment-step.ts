@@ -20,7 +20,13 @@ export interface StepOptions {
 }
 
 /** Steps the machine by one event. Gives the step's effects. Errors: as `advance`; nothing is kept then. */
-export function stepPayment(options: PaymentOptions, payment: Payment, host: ActorContext, event: MachineEvent, extra: StepOptions = {}): readonly Effect[] {
+export function stepPayment(
+  options: PaymentOptions,
+  payment: Payment,
+  host: ActorContext,
+  event: MachineEvent,
+  extra: StepOptions = {},
+): readonly Effect[] {
   let effects: readonly Effect[] = [];
   const follow = following(options, payment, host, extra);
   advance(
@@ -71,7 +77,11 @@ function following(options: PaymentOptions, payment: Payment, host: ActorContext
 }
 
 /** What a command gets by the machine's own answer; `wait`: the charge's outcome; `later`: a step still to come answers it. */
-function answerOf({ message, shape }: Command, { effects, state, context }: Advanced<PaymentContext>, now: number): Settlement | 'wait' | 'later' {
+function answerOf(
+  { message, shape }: Command,
+  { effects, state, context }: Advanced<PaymentContext>,
+  now: number,
+): Settlement | 'wait' | 'later' {
   for (const { type, params } of effects) {
     if (type === 'reject') return { message, error: rejectionError(params, state, context, now) };
     if (type === 'show') return { message, result: shape(viewOf(state, context)) };
@@ -93,8 +103,13 @@ function tell(options: PaymentOptions, host: ActorContext, { effects, state, con
     host.publish({ ...to, method: 'tween.payment.updated', params: updateOf(state, context), key: context.paymentId });
   }
   for (const { type, params } of effects) {
-    if (type === 'announce.wallet') host.publish({ userId: to.userId, method: 'tween.wallet.updated', params: { wallet_id: context.payerWalletId }, key: context.payerWalletId });
+    if (type === 'announce.wallet')
+      host.publish({
+        userId: to.userId,
+        method: 'tween.wallet.updated',
+        params: { wallet_id: context.payerWalletId },
+        key: context.payerWalletId,
+      });
     else if (type === 'alarm') options.onAlarm?.(context.paymentId, params.what);
   }
 }
-

@@ -84,14 +84,32 @@ export interface SignatureEvidence {
 
 export type PaymentEvent =
   /** `facts` and `evidence` are null when the state makes them needless (nothing is decided any more). */
-  | { readonly type: 'payment.authorize'; readonly at: number; readonly deviceId: string; readonly facts: AuthorizeFacts | null; readonly evidence: SignatureEvidence | null }
+  | {
+      readonly type: 'payment.authorize';
+      readonly at: number;
+      readonly deviceId: string;
+      readonly facts: AuthorizeFacts | null;
+      readonly evidence: SignatureEvidence | null;
+    }
   | { readonly type: 'payment.cancel'; readonly at: number; readonly reason: string | null }
   | { readonly type: 'mfa.attempt'; readonly at: number; readonly challengeId: string; readonly method: string }
   | { readonly type: 'mfa.passed'; readonly at: number; readonly challengeId: string; readonly method: string }
   /** The factor did not match, or (`locked`) is locked by now. `lockedUntil` null with `locked`: no time unlocks it. */
-  | { readonly type: 'mfa.failed'; readonly at: number; readonly challengeId: string; readonly locked: boolean; readonly lockedUntil: number | null }
+  | {
+      readonly type: 'mfa.failed';
+      readonly at: number;
+      readonly challengeId: string;
+      readonly locked: boolean;
+      readonly lockedUntil: number | null;
+    }
   | { readonly type: 'wallet.charged'; readonly at: number; readonly txnId: string; readonly bookedAt: number }
-  | { readonly type: 'wallet.refused'; readonly at: number; readonly code: ErrorCode; readonly message: string; readonly details: Readonly<Record<string, unknown>> | null }
+  | {
+      readonly type: 'wallet.refused';
+      readonly at: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly details: Readonly<Record<string, unknown>> | null;
+    }
   | { readonly type: 'wallet.unknown'; readonly at: number; readonly reason: string }
   | { readonly type: 'wallet.unavailable'; readonly at: number; readonly reason: string }
   | { readonly type: 'wallet.unresolved'; readonly at: number; readonly reason: string };

@@ -69,7 +69,10 @@ function commandOf(message: Message, challengeId: string): Command {
 }
 
 /** What the user's actor said, as an event; undefined when it did not get to a verdict. */
-function eventOf(error: TmcpError | null, at: { readonly at: number; readonly challengeId: string; readonly method: string }): PaymentEvent | undefined {
+function eventOf(
+  error: TmcpError | null,
+  at: { readonly at: number; readonly challengeId: string; readonly method: string },
+): PaymentEvent | undefined {
   if (error === null) return { type: 'mfa.passed', ...at };
   const failed = { type: 'mfa.failed', at: at.at, challengeId: at.challengeId } as const;
   if (error.code === 'INVALID_MFA_CREDENTIALS') return { ...failed, locked: false, lockedUntil: null };

@@ -73,7 +73,11 @@ export function rejectionError(
   now: number,
 ): TmcpError {
   const { code, lockedUntil } = params;
-  if (code === 'MFA_LOCKED') return lockedError(lockedUntil === undefined ? context.expiresAt : lockedUntil, now, { payment_id: context.paymentId, status: statusOf(state) });
+  if (code === 'MFA_LOCKED')
+    return lockedError(lockedUntil === undefined ? context.expiresAt : lockedUntil, now, {
+      payment_id: context.paymentId,
+      status: statusOf(state),
+    });
   const failed = statusOf(state) === 'failed' && context.error !== null && context.error.code === code;
   return new TmcpError(code, failed ? context.error?.message : undefined, {
     details: { payment_id: context.paymentId, status: statusOf(state), ...(failed ? context.error?.details : {}), ...params.details },

@@ -11,7 +11,15 @@
 import { assign, setup } from 'xstate';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import { limits } from '../../protocol/limits.ts';
-import { attemptVerdict, endedCode, requeryPauseMs, unresolvedPauseMs, verdictOf, type AttemptVerdict, type Verdict } from './payment-rules.ts';
+import {
+  attemptVerdict,
+  endedCode,
+  requeryPauseMs,
+  unresolvedPauseMs,
+  verdictOf,
+  type AttemptVerdict,
+  type Verdict,
+} from './payment-rules.ts';
 import type { AuthorizeFacts, PaymentContext, PaymentEvent, PaymentInput } from './payment-types.ts';
 
 export const paymentMachineVersion = 1;
@@ -31,8 +39,10 @@ const machine = setup({
   guards: {
     windowOver: (_, params: { readonly at: number; readonly expiresAt: number }) => params.at >= params.expiresAt,
     verdict: (_, params: { readonly facts: AuthorizeFacts | null; readonly is: Verdict }) => verdictOf(params.facts) === params.is,
-    attempt: (_, params: { readonly context: PaymentContext; readonly event: Parameters<typeof attemptVerdict>[1]; readonly is: AttemptVerdict }) =>
-      attemptVerdict(params.context, params.event) === params.is,
+    attempt: (
+      _,
+      params: { readonly context: PaymentContext; readonly event: Parameters<typeof attemptVerdict>[1]; readonly is: AttemptVerdict },
+    ) => attemptVerdict(params.context, params.event) === params.is,
     sameChallenge: (_, params: { readonly asked: string; readonly known: string | null | undefined }) => params.asked === params.known,
     triesUsedUp: (_, params: { readonly attempts: number }) => params.attempts >= limits.challengeAttempts,
     holds: (_, params: { readonly fact: boolean }) => params.fact,
@@ -61,30 +71,54 @@ const machine = setup({
     signedBy: assign((_, params: { readonly deviceId: string }) => ({ deviceId: params.deviceId })),
     passed: assign((_, params: { readonly challengeId: string }) => ({ passedChallengeId: params.challengeId })),
     countUnknown: assign(({ context }) => ({ queries: context.queries + 1 })),
-    booked: assign((_, params: { readonly txnId: string; readonly bookedAt: number }) => ({ txnId: params.txnId, completedAt: params.bookedAt, error: null })),
-    fail: assign((_, params: { readonly code: ErrorCode; readonly message: string; readonly details: Readonly<Record<string, unknown>> | null }) => ({ error: params })),
+    booked: assign((_, params: { readonly txnId: string; readonly bookedAt: number }) => ({
+      txnId: params.txnId,
+      completedAt: params.bookedAt,
+      error: null,
+    })),
+    fail: assign(
+      (_, params: { readonly code: ErrorCode; readonly message: string; readonly details: Readonly<Record<string, unknown>> | null }) => ({
+        error: params,
+      }),
+    ),
   },
 });
 
-const windowOver = { type: 'windowOver', params: ({ context, event }: Context & { readonly event: PaymentEvent }) => ({ at: event.at, expiresAt: context.expiresAt }) } as const;
-const verdict = (is: Verdict) => ({ type: 'verdict', params: ({ event }: On<'payment.authorize'>) => ({ facts: event.facts, is }) }) as const;
-const attempt = (is: AttemptVerdict) => ({ type: 'attempt', params: ({ context, event }: On<'mfa.attempt'>) => ({ context, event, is }) }) as const;
+const windowOver = {
+  type: 'windowOver',
+  params: ({ context, event }: Context & { readonly event: PaymentEvent }) => ({ at: event.at, expiresAt: context.expiresAt }),
+} as const;
+const verdict = (is: Verdict) =>
+  ({ type: 'verdict', params: ({ event }: On<'payment.authorize'>) => ({ facts: event.facts, is }) }) as const;
+const attempt = (is: AttemptVerdict) =>
+  ({ type: 'attempt', params: ({ context, event }: On<'mfa.attempt'>) => ({ context, event, is }) }) as const;
 const ofThisChallenge = {
   type: 'sameChallenge',
   params: ({ context, event }: On<'mfa.passed' | 'mfa.failed'>) => ({ asked: event.challengeId, known: context.challenge?.id }),
 } as const;
-const ofPassedChallenge = { type: 'sameChallenge', params: ({ context, event }: On<'mfa.attempt'>) => ({ asked: event.challengeId, known: context.passedChallengeId }) } as const;
+const ofPassedChallenge = {
+  type: 'sameChallenge',
+  params: ({ context, event }: On<'mfa.attempt'>) => ({ asked: event.challengeId, known: context.passedChallengeId }),
+} as const;
 const triesUsedUp = { type: 'triesUsedUp', params: ({ context }: Context) => ({ attempts: context.attempts }) } as const;
 
-const reject = (code: ErrorCode, details?: Readonly<Record<string, unknown>>) => ({ type: 'reject', params: details === undefined ? { code } : { code, details } }) as const;
-const rejectEnded = (status: string) => ({ type: 'reject', params: ({ context }: Context) => ({ code: endedCode(status, context) }) }) as const;
+const reject = (code: ErrorCode, details?: Readonly<Record<string, unknown>>) =>
+  ({ type: 'reject', params: details === undefined ? { code } : { code, details } }) as const;
+const rejectEnded = (status: string) =>
+  ({ type: 'reject', params: ({ context }: Context) => ({ code: endedCode(status, context) }) }) as const;
 const rejectLocked = {
   type: 'reject',
-  params: ({ context, event }: On<'payment.authorize' | 'mfa.attempt' | 'mfa.failed'>): Rejection => ({ code: 'MFA_LOCKED', lockedUntil: lockOf(context, event) }),
+  params: ({ context, event }: On<'payment.authorize' | 'mfa.attempt' | 'mfa.failed'>): Rejection => ({
+    code: 'MFA_LOCKED',
+    lockedUntil: lockOf(context, event),
+  }),
 } as const;
 const rejectWrong = {
   type: 'reject',
-  params: ({ context }: Context): Rejection => ({ code: 'INVALID_MFA_CREDENTIALS', details: { attempts_remaining: limits.challengeAttempts - context.attempts, retry_allowed: true } }),
+  params: ({ context }: Context): Rejection => ({
+    code: 'INVALID_MFA_CREDENTIALS',
+    details: { attempts_remaining: limits.challengeAttempts - context.attempts, retry_allowed: true },
+  }),
 } as const;
 
 /** Until when a refused second factor is of no use: the factor's own lock, or else the end of this payment's window. */
@@ -93,7 +127,10 @@ function lockOf(context: PaymentContext, event: On<'payment.authorize' | 'mfa.at
   return event.type === 'mfa.failed' && event.locked ? event.lockedUntil : context.expiresAt;
 }
 
-const tooManyTries = { type: 'fail', params: { code: 'MFA_LOCKED', message: 'Too many failed attempts at the second factor', details: null } } as const;
+const tooManyTries = {
+  type: 'fail',
+  params: { code: 'MFA_LOCKED', message: 'Too many failed attempts at the second factor', details: null },
+} as const;
 const intend = { type: 'intend', params: ({ event }: { readonly event: PaymentEvent }) => ({ at: event.at }) } as const;
 const alarm = (what: string) => ({ type: 'alarm', params: { what } }) as const;
 
@@ -117,10 +154,17 @@ const openOutcome = {
   },
   'wallet.refused': {
     target: '#payment.failed',
-    actions: { type: 'fail', params: ({ event }: On<'wallet.refused'>) => ({ code: event.code, message: event.message, details: event.details }) },
+    actions: {
+      type: 'fail',
+      params: ({ event }: On<'wallet.refused'>) => ({ code: event.code, message: event.message, details: event.details }),
+    },
   },
 } as const;
-const asked = { 'wallet.unknown': { target: 'unknown', actions: 'countUnknown' }, 'wallet.unavailable': { target: 'unknown', actions: 'countUnknown' }, 'wallet.unresolved': 'unresolved' } as const;
+const asked = {
+  'wallet.unknown': { target: 'unknown', actions: 'countUnknown' },
+  'wallet.unavailable': { target: 'unknown', actions: 'countUnknown' },
+  'wallet.unresolved': 'unresolved',
+} as const;
 
 /** Commands that come too late for a payment in the wallet's hands. `answer`: what a caller who has done his part gets. */
 const lateCommands = (answer: 'wait' | 'show') =>
@@ -179,7 +223,10 @@ export const paymentMachine = machine.createMachine({
           { guard: verdict('locked'), actions: rejectLocked },
           { actions: reject('FORBIDDEN', { enrol_required: true }) },
         ],
-        'payment.cancel': [{ guard: windowOver, target: 'expired', actions: reject('INVALID_STATE') }, { target: 'cancelled', actions: 'show' }],
+        'payment.cancel': [
+          { guard: windowOver, target: 'expired', actions: reject('INVALID_STATE') },
+          { target: 'cancelled', actions: 'show' },
+        ],
         'mfa.attempt': { actions: reject('MFA_CHALLENGE_EXPIRED') },
         'mfa.passed': { actions: reject('MFA_CHALLENGE_EXPIRED') },
         'mfa.failed': { actions: reject('MFA_CHALLENGE_EXPIRED') },
@@ -198,13 +245,21 @@ export const paymentMachine = machine.createMachine({
           { guard: verdict('charge'), actions: 'challenge' },
           { actions: reject('FORBIDDEN', { enrol_required: true }) },
         ],
-        'payment.cancel': [{ guard: windowOver, target: 'expired', actions: reject('INVALID_STATE') }, { target: 'cancelled', actions: 'show' }],
+        'payment.cancel': [
+          { guard: windowOver, target: 'expired', actions: reject('INVALID_STATE') },
+          { target: 'cancelled', actions: 'show' },
+        ],
         'mfa.attempt': [
           { guard: windowOver, target: 'expired', actions: reject('PAYMENT_EXPIRED') },
           { guard: attempt('exhausted'), target: 'failed', actions: [tooManyTries, rejectLocked] },
           { guard: attempt('expired'), actions: reject('MFA_CHALLENGE_EXPIRED') },
           { guard: attempt('not_offered'), actions: reject('INVALID_REQUEST', { reason: 'method_not_offered' }) },
-          { actions: ['chargeAttempt', { type: 'mfa.evaluate', params: ({ event }) => ({ method: event.method, challengeId: event.challengeId }) }] },
+          {
+            actions: [
+              'chargeAttempt',
+              { type: 'mfa.evaluate', params: ({ event }) => ({ method: event.method, challengeId: event.challengeId }) },
+            ],
+          },
         ],
         'mfa.passed': [
           { guard: windowOver, target: 'expired', actions: reject('PAYMENT_EXPIRED') },
@@ -228,7 +283,10 @@ export const paymentMachine = machine.createMachine({
       states: {
         charging: { entry: { type: 'wallet.charge', params: chargeOf }, on: { ...openOutcome, ...asked, ...lateCommands('wait') } },
         /** The outcome is not known: the wallet is asked again after a pause. News of an earlier try is taken meanwhile. */
-        unknown: { after: { requeryPause: 'settling' }, on: { ...openOutcome, ...lateCommands('show'), 'wallet.unresolved': 'unresolved' } },
+        unknown: {
+          after: { requeryPause: 'settling' },
+          on: { ...openOutcome, ...lateCommands('show'), 'wallet.unresolved': 'unresolved' },
+        },
         settling: { entry: { type: 'wallet.settle', params: chargeOf }, on: { ...openOutcome, ...asked, ...lateCommands('show') } },
         /** Neither booked nor safe to post again: a person decides; the wallet is still asked now and then. */
         unresolved: {

@@ -19,8 +19,6 @@ import type { PaymentContext, PaymentEvent } from './payment-types.ts';
 import { verifyMfa } from './payment-verify.ts';
 import { viewOf } from './payment-view.ts';
 
-export { createChargeRunner } from './charge-runner.ts';
-
 /** Every member of a context, so that a stored one that lacks some is told from a whole one. */
 const members: Readonly<Record<keyof PaymentContext, true>> = {
   paymentId: true,
@@ -64,44 +62,70 @@ export function createPaymentBehaviour(options: PaymentOptions): Behaviour<Payme
   return {
     kind: 'payment',
     machineVersion: paymentMachineVersion,
-    load: (_id, stored) => ({ machine: reviveMachine<PaymentContext>(paymentDefinition, stored), waiting: [], verifying: false, queue: [] }),
+    load: (_id, stored) => ({
+      machine: reviveMachine<PaymentContext>(paymentDefinition, stored),
+      waiting: [],
+      verifying: false,
+      queue: [],
+    }),
     receive: (payment, message, host) => receiveInto(payment.machine, message, () => receive(options, payment, message, host)),
     busy: ({ machine }) => machine.owed.size > 0,
     abandoned: ({ machine }) => abandon(machine),
   };
 }
 
+type Handler = (options: PaymentOptions, payment: Payment, message: Message, host: ActorContext) => void;
+
+/** For the payer alone. */
+const owned =
+  (handler: Handler): Handler =>
+  (options, payment, message, host) => {
+    own(payment, message.who);
+    handler(options, payment, message, host);
+  };
+
+const handlers: ReadonlyMap<string, Handler> = new Map<string, Handler>([
+  ['tween.wallet.pay', request],
+  [
+    'tween.payment.get',
+    owned((_options, { machine }, message, host) =>
+      settleLater(machine, host, { message, result: viewOf(machine.state, machine.context) }),
+    ),
+  ],
+  ['tween.payment.authorize', owned(authorize)],
+  ['tween.payment.verifyMfa', owned(verifyMfa)],
+  ['tween.payment.cancel', owned(cancel)],
+  ['outbox.done', outboxDone],
+  ['timer.fired', timer],
+]);
+
 function receive(options: PaymentOptions, payment: Payment, message: Message, host: ActorContext): void {
+  const handler = handlers.get(message.type);
+  if (handler === undefined) throw new Error(`a payment does not take ${message.type}`);
+  handler(options, payment, message, host);
+}
+
+function cancel(options: PaymentOptions, payment: Payment, message: Message, host: ActorContext): void {
+  const { reason } = message.input as InputOf<'tween.payment.cancel'>;
+  stepPayment(
+    options,
+    payment,
+    host,
+    { type: 'payment.cancel', at: host.now(), reason: reason ?? null },
+    { command: viewCommand(message) },
+  );
+}
+
+function outboxDone(options: PaymentOptions, payment: Payment, message: Message, host: ActorContext): void {
   const { machine } = payment;
-  switch (message.type) {
-    case 'tween.wallet.pay':
-      return request(options, payment, message, host);
-    case 'tween.payment.get':
-      own(payment, message.who);
-      return settleLater(machine, host, { message, result: viewOf(machine.state, machine.context) });
-    case 'tween.payment.authorize':
-      own(payment, message.who);
-      return authorize(options, payment, message, host);
-    case 'tween.payment.verifyMfa':
-      own(payment, message.who);
-      return verifyMfa(options, payment, message, host);
-    case 'tween.payment.cancel': {
-      own(payment, message.who);
-      const { reason } = message.input as InputOf<'tween.payment.cancel'>;
-      stepPayment(options, payment, host, { type: 'payment.cancel', at: host.now(), reason: reason ?? null }, { command: viewCommand(message) });
-      return;
-    }
-    case 'outbox.done': {
-      const { id, outcome } = message.input as { readonly id: string; readonly outcome: unknown };
-      stepPayment(options, payment, host, walletEvent(machine.context, outcome, host.now()), { done: { outboxDone: [id] } });
-      return settleLater(machine, host, { message, result: {} });
-    }
-    case 'timer.fired':
-      stepTimer(options, payment, host, message);
-      return settleLater(machine, host, { message, result: {} });
-    default:
-      throw new Error(`a payment does not take ${message.type}`);
-  }
+  const { id, outcome } = message.input as { readonly id: string; readonly outcome: unknown };
+  stepPayment(options, payment, host, walletEvent(machine.context, outcome, host.now()), { done: { outboxDone: [id] } });
+  settleLater(machine, host, { message, result: {} });
+}
+
+function timer(options: PaymentOptions, payment: Payment, message: Message, host: ActorContext): void {
+  stepTimer(options, payment, host, message);
+  settleLater(payment.machine, host, { message, result: {} });
 }
 
 /** Errors: `PAYMENT_NOT_FOUND` for everyone but the payer in the app that asked; also when there is no such payment. */

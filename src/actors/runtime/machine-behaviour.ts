@@ -100,7 +100,8 @@ export function stateName(value: unknown): string {
 export function reviveMachine<C>(definition: MachineDefinition, stored: StoredActor | undefined): MachineActor<C> {
   if (stored === undefined) return new MachineActor<C>(definition);
   const { version } = definition;
-  if (stored.machineVersion > version) throw new HistoryDivergedError(`a snapshot of version ${stored.machineVersion}, this machine is version ${version}`);
+  if (stored.machineVersion > version)
+    throw new HistoryDivergedError(`a snapshot of version ${stored.machineVersion}, this machine is version ${version}`);
   let snapshot = stored.snapshot as StoredSnapshot;
   for (let from = stored.machineVersion; from < version; from++) {
     const upcast = definition.upcasts[from];
@@ -145,7 +146,8 @@ export function advance<C>(
     seq++;
     snapshot = stepped.snapshot;
     records.push({ event: definition.recorded?.(event) ?? event, stateAfter: stateName(snapshot.value) });
-    leaving.forEach(({ type, params }, index) => outbox.push({ id: `${host.address}#${seq}.${index}`, type, payload: params }));
+    for (const [index, { type, params }] of leaving.entries())
+      outbox.push({ id: `${host.address}#${seq}.${index}`, type, payload: params });
     for (const id of stepped.timersCancelled) {
       if (timers.delete(id)) gone.add(id);
       set.delete(id);
@@ -183,7 +185,12 @@ export function advance<C>(
 }
 
 /** Steps the machine by a timer that fired; a timer that was cancelled or set anew meanwhile moves nothing. */
-export function timerFired<C>(actor: MachineActor<C>, host: ActorContext, message: Message, conclude: (advanced: Advanced<C>) => Conclusion): void {
+export function timerFired<C>(
+  actor: MachineActor<C>,
+  host: ActorContext,
+  message: Message,
+  conclude: (advanced: Advanced<C>) => Conclusion,
+): void {
   const { id, dueAt } = message.input as { readonly id: string; readonly dueAt: number };
   if (actor.snapshot !== undefined && actor.timers[id] === dueAt) {
     advance(actor, host, [{ type: id, at: host.now() }], conclude, { timersDone: [id] });
@@ -234,9 +241,11 @@ export function abandon<C>(actor: MachineActor<C>): void {
 export function replay(definition: MachineDefinition, records: readonly RecordRow[], initial?: AnyMachineSnapshot): AnyMachineSnapshot {
   let snapshot = initial;
   for (const { seq, event, stateAfter } of records) {
-    snapshot = (snapshot === undefined ? firstStep(definition.machine, event['input']) : step(definition.machine, snapshot, event)).snapshot;
+    snapshot = (snapshot === undefined ? firstStep(definition.machine, event['input']) : step(definition.machine, snapshot, event))
+      .snapshot;
     const reached = stateName(snapshot.value);
-    if (reached !== stateAfter) throw new HistoryDivergedError(`line ${seq} (${event.type}) leads to ${reached}, the history says ${stateAfter}`);
+    if (reached !== stateAfter)
+      throw new HistoryDivergedError(`line ${seq} (${event.type}) leads to ${reached}, the history says ${stateAfter}`);
   }
   if (snapshot === undefined) throw new HistoryDivergedError('there is no history');
   return snapshot;

@@ -62,7 +62,10 @@ export function counts(factor: Factor, tried: { readonly try: number; readonly s
  * The factor after a success. Tries charged after the one that passed stay charged, so that guesses running beside it are
  * not forgiven.
  */
-export function passed(factor: Factor, tried: { readonly at: number; readonly try: number; readonly step: number | null; readonly challengeId: string | null }): Factor {
+export function passed(
+  factor: Factor,
+  tried: { readonly at: number; readonly try: number; readonly step: number | null; readonly challengeId: string | null },
+): Factor {
   const since = factor.tries - tried.try;
   const inRow = Math.min(factor.inRow, since);
   const locked = inRow >= limits.factorFailuresInRow;

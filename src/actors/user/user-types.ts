@@ -56,12 +56,28 @@ export interface UserContext {
 export type UserEvent =
   /** A try, charged before it is looked at. */
   | { readonly type: 'mfa.charge'; readonly at: number; readonly method: Method }
-  | { readonly type: 'mfa.passed'; readonly at: number; readonly method: Method; readonly try: number; readonly step: number | null; readonly challengeId: string | null }
+  | {
+      readonly type: 'mfa.passed';
+      readonly at: number;
+      readonly method: Method;
+      readonly try: number;
+      readonly step: number | null;
+      readonly challengeId: string | null;
+    }
   | { readonly type: 'mfa.failed'; readonly at: number; readonly method: Method; readonly try: number }
   | { readonly type: 'mfa.enrolled'; readonly at: number; readonly method: Method; readonly sealed: string }
-  | ({ readonly type: 'device.registered'; readonly at: number } & Pick<Device, 'deviceId' | 'name' | 'platform' | 'algorithm' | 'key' | 'keyHash'>)
+  | ({ readonly type: 'device.registered'; readonly at: number } & Pick<
+      Device,
+      'deviceId' | 'name' | 'platform' | 'algorithm' | 'key' | 'keyHash'
+    >)
   | { readonly type: 'device.revoked'; readonly at: number; readonly deviceId: string }
-  | { readonly type: 'access.revoked'; readonly at: number; readonly appId: string; readonly scopes: readonly string[]; readonly reason: string };
+  | {
+      readonly type: 'access.revoked';
+      readonly at: number;
+      readonly appId: string;
+      readonly scopes: readonly string[];
+      readonly reason: string;
+    };
 
 /** Every event a user's machine can get, by name. */
 export const userEventTypes = [

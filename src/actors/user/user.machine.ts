@@ -20,9 +20,11 @@ type Rejection = { readonly code: ErrorCode };
 const machine = setup({
   types: { context: {} as UserContext, events: {} as UserEvent, input: {} as { readonly userId: string } },
   guards: {
-    charge: (_, params: { readonly mine: boolean; readonly verdict: ChargeVerdict; readonly is: ChargeVerdict }) => params.mine && params.verdict === params.is,
+    charge: (_, params: { readonly mine: boolean; readonly verdict: ChargeVerdict; readonly is: ChargeVerdict }) =>
+      params.mine && params.verdict === params.is,
     mine: (_, params: { readonly mine: boolean }) => params.mine,
-    success: (_, params: { readonly mine: boolean; readonly counts: boolean; readonly unlocks: boolean }) => params.mine && params.counts && params.unlocks,
+    success: (_, params: { readonly mine: boolean; readonly counts: boolean; readonly unlocks: boolean }) =>
+      params.mine && params.counts && params.unlocks,
     device: (_, params: { readonly verdict: DeviceVerdict; readonly is: DeviceVerdict }) => params.verdict === params.is,
     known: (_, params: { readonly known: boolean }) => params.known,
   },
@@ -31,20 +33,31 @@ const machine = setup({
     /** The try is charged; once that is durable it may be looked at. */
     'mfa.evaluate': (_, _params: { readonly method: Method; readonly try: number }) => {},
     show: () => {},
-    charge: assign(({ context }, params: { readonly method: Method; readonly at: number }) => put(context, params.method, charged(context.factors[params.method], params.at))),
-    pass: assign(({ context }, params: Extract<UserEvent, { type: 'mfa.passed' }>) => put(context, params.method, passed(context.factors[params.method], params))),
+    charge: assign(({ context }, params: { readonly method: Method; readonly at: number }) =>
+      put(context, params.method, charged(context.factors[params.method], params.at)),
+    ),
+    pass: assign(({ context }, params: Extract<UserEvent, { type: 'mfa.passed' }>) =>
+      put(context, params.method, passed(context.factors[params.method], params)),
+    ),
     noteFailure: assign(({ context }, params: { readonly method: Method; readonly at: number }) =>
       put(context, params.method, { ...context.factors[params.method], lastFailedAt: params.at }),
     ),
     enrol: assign(({ context }, params: Extract<UserEvent, { type: 'mfa.enrolled' }>) =>
-      put(context, params.method, { ...absentFactor, sealed: params.sealed, enrolledAt: params.at, tries: context.factors[params.method].tries }),
+      put(context, params.method, {
+        ...absentFactor,
+        sealed: params.sealed,
+        enrolledAt: params.at,
+        tries: context.factors[params.method].tries,
+      }),
     ),
     addDevice: assign(({ context }, params: Extract<UserEvent, { type: 'device.registered' }>) => {
       const { type: _type, at, ...device } = params;
       return { devices: [...context.devices, { ...device, status: 'active' as const, registeredAt: at, revokedAt: null }] };
     }),
     revokeDevice: assign(({ context }, params: { readonly deviceId: string; readonly at: number }) => ({
-      devices: context.devices.map((device) => (device.deviceId === params.deviceId ? { ...device, status: 'revoked' as const, revokedAt: params.at } : device)),
+      devices: context.devices.map((device) =>
+        device.deviceId === params.deviceId ? { ...device, status: 'revoked' as const, revokedAt: params.at } : device,
+      ),
     })),
     noteRevocation: assign((_, params: { readonly at: number }) => ({ lastRevocationAt: params.at })),
   },
@@ -62,15 +75,23 @@ function deviceVerdict({ devices }: UserContext, asked: { readonly deviceId: str
 
 const wrong = { type: 'reject', params: { code: 'INVALID_MFA_CREDENTIALS' } } as const;
 const locked = { type: 'reject', params: { code: 'MFA_LOCKED' } } as const;
-const device = (is: DeviceVerdict) => ({ type: 'device', params: ({ context, event }: On<'device.registered'>) => ({ verdict: deviceVerdict(context, event), is }) }) as const;
+const device = (is: DeviceVerdict) =>
+  ({ type: 'device', params: ({ context, event }: On<'device.registered'>) => ({ verdict: deviceVerdict(context, event), is }) }) as const;
 
 /** One factor's region. A try is charged in `ready` or after a lock has run out; a success opens whatever it was in. */
 function region(method: Method) {
-  const mine = { type: 'mine', params: ({ event }: On<'mfa.charge' | 'mfa.passed' | 'mfa.failed' | 'mfa.enrolled'>) => ({ mine: event.method === method }) } as const;
+  const mine = {
+    type: 'mine',
+    params: ({ event }: On<'mfa.charge' | 'mfa.passed' | 'mfa.failed' | 'mfa.enrolled'>) => ({ mine: event.method === method }),
+  } as const;
   const charge = (is: ChargeVerdict) =>
     ({
       type: 'charge',
-      params: ({ context, event }: On<'mfa.charge'>) => ({ mine: event.method === method, verdict: chargeVerdict(context.factors[method], event.at), is }),
+      params: ({ context, event }: On<'mfa.charge'>) => ({
+        mine: event.method === method,
+        verdict: chargeVerdict(context.factors[method], event.at),
+        is,
+      }),
     }) as const;
   const evaluate = [
     { type: 'charge', params: ({ event }: On<'mfa.charge'>) => event },
@@ -81,12 +102,20 @@ function region(method: Method) {
       type: 'success',
       params: ({ context, event }: On<'mfa.passed'>) => {
         const factor = context.factors[method];
-        return { mine: event.method === method, counts: counts(factor, event), unlocks: (passed(factor, event).lockedUntil === null) === unlocks };
+        return {
+          mine: event.method === method,
+          counts: counts(factor, event),
+          unlocks: (passed(factor, event).lockedUntil === null) === unlocks,
+        };
       },
     }) as const;
   const pass = [{ type: 'pass', params: ({ event }: On<'mfa.passed'>) => event }, 'show'] as const;
   const noteFailure = { type: 'noteFailure', params: ({ event }: On<'mfa.failed' | 'mfa.passed'>) => event } as const;
-  const enrolled = { guard: mine, target: 'ready', actions: [{ type: 'enrol', params: ({ event }: On<'mfa.enrolled'>) => event }, 'show'] } as const;
+  const enrolled = {
+    guard: mine,
+    target: 'ready',
+    actions: [{ type: 'enrol', params: ({ event }: On<'mfa.enrolled'>) => event }, 'show'],
+  } as const;
   const tried = (reason: typeof wrong | typeof locked) =>
     ({
       'mfa.passed': [
@@ -125,7 +154,12 @@ function region(method: Method) {
 
 export const userMachine = machine.createMachine({
   id: 'user',
-  context: ({ input }) => ({ userId: input.userId, devices: [], factors: { transaction_pin: absentFactor, totp: absentFactor }, lastRevocationAt: null }),
+  context: ({ input }) => ({
+    userId: input.userId,
+    devices: [],
+    factors: { transaction_pin: absentFactor, totp: absentFactor },
+    lastRevocationAt: null,
+  }),
   type: 'parallel',
   on: {
     'device.registered': [
@@ -135,11 +169,19 @@ export const userMachine = machine.createMachine({
     ],
     'device.revoked': [
       {
-        guard: { type: 'known', params: ({ context, event }) => ({ known: context.devices.some(({ deviceId, status }) => deviceId === event.deviceId && status === 'active') }) },
+        guard: {
+          type: 'known',
+          params: ({ context, event }) => ({
+            known: context.devices.some(({ deviceId, status }) => deviceId === event.deviceId && status === 'active'),
+          }),
+        },
         actions: [{ type: 'revokeDevice', params: ({ event }) => event }, 'show'],
       },
       {
-        guard: { type: 'known', params: ({ context, event }) => ({ known: context.devices.some(({ deviceId }) => deviceId === event.deviceId) }) },
+        guard: {
+          type: 'known',
+          params: ({ context, event }) => ({ known: context.devices.some(({ deviceId }) => deviceId === event.deviceId) }),
+        },
         actions: 'show',
       },
       { actions: { type: 'reject', params: { code: 'DEVICE_NOT_FOUND' } } },

@@ -29,8 +29,8 @@ interface RevocationRow {
 
 /** `Revocations` that can also be written in the transaction of what caused them. */
 export interface DurableRevocations extends Revocations {
-  /** Runs `work` and writes the revocation in one transaction; announces it after the commit. */
-  revokeWith<T>(revocation: Revocation, work: (tx: Queryable) => Promise<T>): Promise<T>;
+  /** Runs `work` and writes the revocations it names in one transaction; announces them after the commit. */
+  revokeWith<T>(work: (tx: Queryable) => Promise<{ readonly result: T; readonly revocations: readonly Revocation[] }>): Promise<T>;
   /** Reads what other nodes wrote. The poll does this every second. */
   refresh(): Promise<void>;
   close(): void;
@@ -106,9 +106,14 @@ export async function createRevocations(db: Database, clock: Clock, onFault: (er
     async revoke(revocation) {
       settle(await insert(db, revocation), revocation);
     },
-    async revokeWith(revocation, work) {
-      const { result, id } = await db.transaction(async (tx) => ({ result: await work(tx), id: await insert(tx, revocation) }));
-      settle(id, revocation);
+    async revokeWith(work) {
+      const { result, written } = await db.transaction(async (tx) => {
+        const done = await work(tx);
+        const ids: [number | undefined, Revocation][] = [];
+        for (const revocation of done.revocations) ids.push([await insert(tx, revocation), revocation]);
+        return { result: done.result, written: ids };
+      });
+      for (const [id, revocation] of written) settle(id, revocation);
       return result;
     },
     isRevoked: (principal) => memory.has(principal),

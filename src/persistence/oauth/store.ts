@@ -36,15 +36,16 @@ export function createIdentityStore(db: Database, clock: Clock, revocations: Dur
     /** Withdraws in one transaction; all tokens of the pair end, also when only some scopes are named. Idempotent. `at` is epoch ms. */
     async withdraw(withdrawal: Withdrawal): Promise<{ readonly revoked: { appId: string; scope: string }[]; readonly at: number }> {
       const { userId, appId, clientIds, scopes } = withdrawal;
-      const at = clock.now();
-      const revocation = appId === undefined ? { userId, at } : { userId, appId, at };
-      const revoked = await revocations.revokeWith(revocation, async (tx) => {
-        const deleted = await deleteConsents(tx, userId, appId, scopes);
+      return revocations.revokeWith(async (tx) => {
+        const revoked = await deleteConsents(tx, userId, appId, scopes);
         const clients = appId === undefined ? null : JSON.stringify(clientIds ?? [appId]);
-        await tx.query(destroyByPair, [userId, clients]);
-        return deleted;
+        const models = await tx.query<{ kind: string; id: string }>(destroyByPair, [userId, clients]);
+        const at = clock.now();
+        // The grants are named too: a refresh under way may sign a token after `at` and before the commit.
+        const grants = models.filter(({ kind }) => kind === 'Grant').map(({ id }) => ({ grantId: id, at }));
+        const pair = appId === undefined ? { userId, at } : { userId, appId, at };
+        return { result: { revoked, at }, revocations: [pair, ...grants] };
       });
-      return { revoked, at };
     },
 
     /** Deletes what has expired, a bounded piece at a time. */

@@ -93,6 +93,12 @@ export class ReplayBuffer {
     return this.#events.slice(seq - this.floor);
   }
 
+  /** A client that has everything up to `seq` takes over; what comes after is to be sent (again). */
+  rewind(seq: number): void {
+    if (seq > this.floor) this.#drop(seq);
+    this.sent = seq;
+  }
+
   /** What no socket took yet, oldest first. */
   unsent(): readonly KeptEvent[] {
     return this.#events.slice(Math.max(0, this.sent - this.floor));

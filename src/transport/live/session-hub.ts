@@ -3,6 +3,7 @@
  * ends what was revoked. It never decodes a frame. Rules: docs/spec/session.md, [LIVE1] to [LIVE19].
  */
 import type { Principal, Revocation, UserEvent } from '../../actors/ports.ts';
+import { jitter } from '../../ids.ts';
 import { type CloseCode, closeCodes } from '../../protocol/close-codes.ts';
 import { encode } from '../../protocol/codec.ts';
 import { eventEnvelope } from '../../protocol/envelope.ts';
@@ -23,6 +24,8 @@ interface Heard {
 }
 
 const heardKept = 1_000;
+/** Nobody comes back sooner than this after a drain. */
+const reconnectFloorMs = 100;
 
 /** What the client may read in the close frame; the code says the rest. */
 const reasons: Readonly<Partial<Record<CloseCode | 1000, string>>> = {
@@ -41,7 +44,8 @@ const reasons: Readonly<Partial<Record<CloseCode | 1000, string>>> = {
 export class SessionHub {
   readonly options: LiveOptions;
   readonly kept: KeptSessions;
-  draining = false;
+  /** While the node drains: how far apart its clients are told to come back, ms. */
+  drainSpreadMs: number | undefined;
   readonly #sessions = new Map<string, Session>();
   readonly #byUser = new Map<string, Set<Session>>();
   /** Sessions without a socket, the one that lost it first in front. */
@@ -109,12 +113,13 @@ export class SessionHub {
           this.#closeSocket(session, session === undefined ? socket : session.socket, effect.code);
           break;
         case 'keep':
-          if (session !== undefined) this.#keep(session);
+          if (session !== undefined) this.keep(session);
           break;
         case 'forget':
           if (session !== undefined) this.#forget(session, event);
           break;
         case 'announceDrain':
+          if (session !== undefined) this.#announceDrain(session);
           break;
       }
     }
@@ -244,7 +249,13 @@ export class SessionHub {
     socket.close(code, reasons[code as CloseCode] ?? '');
   }
 
-  #keep(session: Session): void {
+  #announceDrain(session: Session): void {
+    const reconnectAfterMs = reconnectFloorMs + Math.floor(jitter() * (this.drainSpreadMs ?? 0));
+    this.deliver(session, 'tween.session.draining', { reconnect_after_ms: reconnectAfterMs }, 'draining');
+  }
+
+  /** Keeps a session without a socket for the resume window, counted from now. */
+  keep(session: Session): void {
     session.socket = undefined;
     session.keptUntil = this.options.clock.now() + limits.resumeMs;
     this.#detached.add(session);

@@ -10,7 +10,7 @@ export const tepTokenType = 'tep_access_token';
 /** The longest life of a TEP in seconds (protocol section 5.2). */
 export const maxTepLifeS = 86_400;
 
-/** What a token says. Times are Unix seconds. */
+/** What a token is to say. */
 export interface TepSubject {
   readonly userId: string;
   readonly clientId: string;
@@ -18,8 +18,8 @@ export interface TepSubject {
   readonly grantId: string;
   readonly tokenId: string;
   readonly scopes: readonly string[];
-  readonly issuedAtS: number;
-  readonly notBeforeS: number;
+  /** Epoch ms. */
+  readonly issuedAt: number;
   readonly expiresInS: number;
   readonly displayName?: string;
   readonly avatarUrl?: string;
@@ -32,6 +32,11 @@ export interface TepClaims {
   readonly aud: string;
   readonly exp: number;
   readonly iat: number;
+  /**
+   * `iat` in milliseconds, ours: a withdrawal ends what was issued before it, and somebody who allows the app again in the same second
+   * must get a token that lives.
+   */
+  readonly iat_ms?: number;
   readonly nbf: number;
   readonly jti: string;
   readonly token_type: typeof tepTokenType;
@@ -45,13 +50,15 @@ export interface TepClaims {
 
 /** The claims for `subject`. The name and picture are in them only with `user:read`. */
 export function tepClaims(issuer: string, subject: TepSubject): TepClaims {
+  const iat = Math.floor(subject.issuedAt / 1_000);
   const claims = {
     iss: issuer,
     sub: subject.userId,
     aud: subject.clientId,
-    exp: subject.issuedAtS + subject.expiresInS,
-    iat: subject.issuedAtS,
-    nbf: subject.notBeforeS,
+    exp: iat + subject.expiresInS,
+    iat,
+    iat_ms: subject.issuedAt,
+    nbf: iat,
     jti: subject.tokenId,
     token_type: tepTokenType,
     client_id: subject.clientId,

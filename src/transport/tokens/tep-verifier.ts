@@ -95,7 +95,7 @@ export function createTepVerifier(options: TepVerifierOptions): TepVerifier {
       grantId: claims.session_id,
       expiresAt: claims.exp * 1_000,
     };
-    if (revocations.isRevoked({ ...principal, issuedAt: claims.iat * 1_000 })) throw refusal();
+    if (revocations.isRevoked({ ...principal, issuedAt: claims.iat_ms ?? claims.iat * 1_000 })) throw refusal();
     return { principal, claims };
   };
 
@@ -120,11 +120,12 @@ function canonical(token: string): boolean {
 
 /** The payload as claims, each of its type and consistent with the others. */
 function wellFormed(payload: Record<string, unknown>): TepClaims {
-  const { sub, aud, exp, iat, nbf, jti, token_type: kind, client_id: client, azp, scope, wallet_id: wallet, session_id: session } = payload;
+  const { sub, aud, exp, iat, iat_ms: exact, nbf, jti, token_type: kind, client_id: client, azp, scope, wallet_id: wallet, session_id: session } = payload;
   const named = [sub, aud, jti, client, azp, wallet, session].every((value) => typeof value === 'string' && value !== '');
   const timed = [exp, iat, nbf].every((value) => Number.isSafeInteger(value) && (value as number) > 0);
   if (!named || !timed || typeof scope !== 'string' || kind !== tepTokenType) throw refusal();
   if (aud !== client || client !== azp) throw refusal();
+  if (exact !== undefined && !(Number.isSafeInteger(exact) && Math.floor((exact as number) / 1_000) === iat)) throw refusal();
   const life = (exp as number) - (iat as number);
   if (life <= 0 || life > maxTepLifeS) throw refusal();
   return payload as unknown as TepClaims;

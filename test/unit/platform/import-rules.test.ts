@@ -84,7 +84,7 @@ async function violated(from: string, target: string): Promise<string[]> {
 
 async function violations(): Promise<string[]> {
   const ruleSet = { forbidden: configuration.forbidden } as unknown as IFlattenedRuleSet;
-  const report = await cruise(['src'], { ...configuration.options, validate: true, ruleSet, baseDir: tree });
+  const report = await cruise(['src'], { ...configuration.options, validate: true, ruleSet, baseDir: tree, preserveSymlinks: true });
   if (typeof report.output === 'string') throw new Error(report.output);
   return [...new Set(report.output.summary.violations.map((violation) => violation.rule.name))];
 }

@@ -2,3 +2,4 @@
 DELETE FROM oauth_models
 WHERE account_id = $1 AND kind IN ('Grant', 'AuthorizationCode', 'RefreshToken')
   AND ($2::jsonb IS NULL OR $2::jsonb @> to_jsonb(client_id))
+RETURNING kind, id

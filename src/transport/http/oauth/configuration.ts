@@ -174,22 +174,9 @@ async function claimsOf(parts: ConfigurationParts, token: IssuedToken) {
     grantId: token.grantId,
     tokenId: token.jti,
     scopes,
-    ...issueTimes(parts, { userId: user.userId, appId: app.appId, tokenId: token.jti, grantId: token.grantId }),
+    issuedAt: parts.clock.now(),
     expiresInS: lifetimes.accessTokenS,
     displayName: user.displayName,
     ...(user.avatarUrl === undefined ? {} : { avatarUrl: user.avatarUrl }),
   });
-}
-
-/**
- * When a token is issued, in Unix seconds. A withdrawal ends every token issued up to its millisecond, and a token knows only its second:
- * one issued later in that second counts from the next.
- */
-export function issueTimes(
-  parts: Pick<ConfigurationParts, 'clock' | 'revocations'>,
-  token: { userId: string; appId: string; tokenId: string; grantId: string },
-): { issuedAtS: number; notBeforeS: number } {
-  const nowS = Math.floor(parts.clock.now() / 1_000);
-  const dead = parts.revocations.isRevoked({ ...token, issuedAt: nowS * 1_000 });
-  return { issuedAtS: dead ? nowS + 1 : nowS, notBeforeS: nowS };
 }

@@ -10,7 +10,7 @@ import { maxTepLifeS, signTep, tepClaims } from '../../tokens/tep-claims.ts';
 import { createTepVerifier } from '../../tokens/tep-verifier.ts';
 import { createBridge } from './bridge.ts';
 import { appOf, clientMetadata, compareSecretsByHash } from './clients.ts';
-import { configurationFor, issueTimes } from './configuration.ts';
+import { configurationFor } from './configuration.ts';
 import { consented } from './consent-rules.ts';
 import { createCsrf } from './csrf.ts';
 import { createInteractions } from './interactions.ts';
@@ -89,16 +89,14 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
     async mintTep(request) {
       const { user, app, expiresInS } = await checkTepRequest(options, request, lifetimes);
       const walletId = await ensureWallet(store, walletIdFor, user.userId, onFault);
-      const tokenId = newId('tep');
-      const grantId = request.grantId ?? newId('session');
       const subject = {
         userId: user.userId,
         clientId: app.appId,
         walletId,
-        grantId,
-        tokenId,
+        grantId: request.grantId ?? newId('session'),
+        tokenId: newId('tep'),
         scopes: request.scopes,
-        ...issueTimes(options, { userId: user.userId, appId: app.appId, tokenId, grantId }),
+        issuedAt: clock.now(),
         expiresInS,
         displayName: user.displayName,
         ...(user.avatarUrl === undefined ? {} : { avatarUrl: user.avatarUrl }),
