@@ -6,6 +6,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describeConfig } from '../src/config-text.ts';
+import { buildOpenApi } from '../src/transport/http/openapi.ts';
+import { buildAsyncApi } from '../src/transport/live/asyncapi.ts';
 import { buildTweenPayOpenApi } from '../src/transport/tweenpay/openapi.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -15,6 +17,8 @@ const json = (document: unknown): string => `${JSON.stringify(document, null, 2)
 const made: Readonly<Record<string, () => string>> = {
   'docs/config.md': () => describeConfig().markdown,
   '.env.example': () => describeConfig().envExample,
+  'docs/api/openapi.json': () => json(buildOpenApi()),
+  'docs/api/asyncapi.json': () => json(buildAsyncApi()),
   'docs/api/tweenpay.openapi.json': () => json(buildTweenPayOpenApi()),
 };
 

@@ -84,10 +84,14 @@ function missingOf(migrations: readonly Migration[], applied: readonly Applied[]
   for (const row of applied) {
     const migration = shipped.get(row.version);
     if (migration === undefined) {
-      throw new Error(`The database has migration ${row.name}, which this release does not know. Start a release at least as new as the database.`);
+      throw new Error(
+        `The database has migration ${row.name}, which this release does not know. Start a release at least as new as the database.`,
+      );
     }
     if (migration.checksum !== row.checksum) {
-      throw new Error(`Migration ${row.name} was changed after it was applied here. Restore the released file; put the change into a new one.`);
+      throw new Error(
+        `Migration ${row.name} was changed after it was applied here. Restore the released file; put the change into a new one.`,
+      );
     }
   }
   const done = new Set(applied.map(({ version }) => version));

@@ -22,7 +22,7 @@ import {
 } from '../transport/tweenpay/contract.ts';
 import {
   dailyLimitMajor,
-  Ledger,
+  type Ledger,
   merchantKey,
   mfaAboveMajor,
   minorOf,

@@ -12,7 +12,13 @@ describe.each(engines)('a database on $name', (engine) => {
   afterAll(() => db.close());
 
   it('gives bigint as number, bytea as bytes, jsonb parsed, null as null', async () => {
-    await db.query('insert into t values ($1, $2, $3, $4, $5)', [1, 2 ** 40, new Uint8Array([0, 1, 255]), JSON.stringify({ a: [1] }), ['x', 'y"']]);
+    await db.query('insert into t values ($1, $2, $3, $4, $5)', [
+      1,
+      2 ** 40,
+      new Uint8Array([0, 1, 255]),
+      JSON.stringify({ a: [1] }),
+      ['x', 'y"'],
+    ]);
     await db.query('insert into t values ($1, $2, $3, $4, $5)', [2, null, null, null, null]);
     const rows = await db.query<{ b: unknown }>('select * from t order by id', [], 'all_t');
     expect(rows).toEqual([

@@ -47,7 +47,9 @@ describe.each(engines)('a journal on $name', (engine) => {
       result: new Uint8Array([0, 255]),
       expiresAt: 77,
     });
-    expect(await actors.outbox(10)).toMatchObject([{ id: 'whole/1/0', address: 'vault:whole', type: 'charge', payload: { amountMinor: 5 } }]);
+    expect(await actors.outbox(10)).toMatchObject([
+      { id: 'whole/1/0', address: 'vault:whole', type: 'charge', payload: { amountMinor: 5 } },
+    ]);
     expect(await actors.timers(123, 10)).toEqual([{ address: 'vault:whole', id: 'expire', dueAt: 123 }]);
 
     expect(await append(entryOf('vault:whole', 1, { outboxDone: ['whole/1/0'], timersDone: ['expire'] }))).toBeUndefined();
@@ -90,10 +92,24 @@ describe.each(engines)('a journal on $name', (engine) => {
     const before = journal.counters.groups;
     const answers: number[] = [];
     const entries = [
-      entryOf('vault:collapse', 0, { snapshot: { n: 1 }, storage: [rowOf('a', 1), rowOf('b', 1)], timers: [{ id: 't1', dueAt: 1 }, { id: 't2', dueAt: 1 }] }),
+      entryOf('vault:collapse', 0, {
+        snapshot: { n: 1 },
+        storage: [rowOf('a', 1), rowOf('b', 1)],
+        timers: [
+          { id: 't1', dueAt: 1 },
+          { id: 't2', dueAt: 1 },
+        ],
+      }),
       entryOf('vault:collapse', 1, { snapshot: { n: 2 }, storage: [rowOf('a', 2)], timersDone: ['t1'], timers: [{ id: 't2', dueAt: 7 }] }),
-      entryOf('vault:collapse', 2, { storage: [rowOf('a', 3, { value: null, deleted: true })], timersDone: ['t2'], timers: [{ id: 't2', dueAt: 9 }] }),
-    ].map((entry, index) => ({ ...entry, records: [{ seq: index + 1, machineVersion: 1, event: { type: 'e' }, at: index, stateAfter: 's' }] }));
+      entryOf('vault:collapse', 2, {
+        storage: [rowOf('a', 3, { value: null, deleted: true })],
+        timersDone: ['t2'],
+        timers: [{ id: 't2', dueAt: 9 }],
+      }),
+    ].map((entry, index) => ({
+      ...entry,
+      records: [{ seq: index + 1, machineVersion: 1, event: { type: 'e' }, at: index, stateAfter: 's' }],
+    }));
     await Promise.all(entries.map((entry, index) => append(entry).then(() => answers.push(index))));
     expect(journal.counters.groups - before).toBe(1);
     expect(answers).toEqual([0, 1, 2]);
@@ -161,7 +177,9 @@ describe.each(engines)('a journal on $name', (engine) => {
   it('[K8] [D7] [I24] of 400 entries with one poison row 399 are stored and one fails', async () => {
     const { journal, append } = await openJournal(db);
     const results = await Promise.all(
-      Array.from({ length: 400 }, (_, index) => append(entryOf(`vault:batch-${index}`, 0, { storage: [rowOf(index === 137 ? poison : 'k', 1)] }))),
+      Array.from({ length: 400 }, (_, index) =>
+        append(entryOf(`vault:batch-${index}`, 0, { storage: [rowOf(index === 137 ? poison : 'k', 1)] })),
+      ),
     );
     expect(results.map((error, index) => (error === undefined ? -1 : index)).filter((index) => index >= 0)).toEqual([137]);
     const [row] = await db.query<{ n: number }>("select count(*) as n from storage where vault like 'vault:batch-%'");
@@ -191,11 +209,18 @@ describe.each(engines)('a journal on $name', (engine) => {
     const { journal, append } = await openJournal(db);
     expect(await append(entryOf('vault:fenced', 0, { snapshot: { owner: 'old' } }))).toBeUndefined();
     const [claimed] = await claimSlots(db, 'other', [slotOf('vault:fenced')]);
-    const other = Array.from({ length: 50 }, (_, index) => `vault:free-${index}`).find((address) => slotOf(address) !== slotOf('vault:fenced'))!;
-    const [stale, free] = await Promise.all([append(entryOf('vault:fenced', 1, { snapshot: { owner: 'stale' } })), append(entryOf(other, 0))]);
+    const other = Array.from({ length: 50 }, (_, index) => `vault:free-${index}`).find(
+      (address) => slotOf(address) !== slotOf('vault:fenced'),
+    )!;
+    const [stale, free] = await Promise.all([
+      append(entryOf('vault:fenced', 1, { snapshot: { owner: 'stale' } })),
+      append(entryOf(other, 0)),
+    ]);
     expect(stale).toBeInstanceOf(FencedError);
     expect(free).toBeUndefined();
-    const rows = await db.query<{ epoch: number; snapshot: unknown }>('select epoch, snapshot from actors where address = $1', ['vault:fenced']);
+    const rows = await db.query<{ epoch: number; snapshot: unknown }>('select epoch, snapshot from actors where address = $1', [
+      'vault:fenced',
+    ]);
     expect(rows[0]?.snapshot).toEqual({ owner: 'old' });
     expect(rows[0]?.epoch).toBeLessThan(claimed!.epoch);
     await journal.close();
@@ -251,7 +276,8 @@ describe.each(engines)('a journal on $name', (engine) => {
 
   it('[P16] [I3] lets a payment that has ended change only into a refund', async () => {
     const { journal, append } = await openJournal(db);
-    const payment = (id: string, base: number, value: string) => append(entryOf(`payment:${id}`, base, { snapshot: { value, context: {} } }));
+    const payment = (id: string, base: number, value: string) =>
+      append(entryOf(`payment:${id}`, base, { snapshot: { value, context: {} } }));
     expect(await payment('p1', 0, 'processing')).toBeUndefined();
     expect(await payment('p1', 1, 'completed')).toBeUndefined();
     expect((await payment('p1', 2, 'processing'))?.name).toBe('EntryRefusedError');
@@ -265,7 +291,9 @@ describe.each(engines)('a journal on $name', (engine) => {
       expect((await payment(ended, 1, 'completed'))?.name).toBe('EntryRefusedError');
       expect(await payment(ended, 1, ended)).toBeUndefined();
     }
-    await expect(db.query(`update actors set snapshot = '{"value": "authorized"}' where address = 'payment:p1'`)).rejects.toMatchObject({ code: 'TM003' });
+    await expect(db.query(`update actors set snapshot = '{"value": "authorized"}' where address = 'payment:p1'`)).rejects.toMatchObject({
+      code: 'TM003',
+    });
     expect(await append(entryOf('vault:completed', 0, { snapshot: { value: 'completed' } }))).toBeUndefined();
     expect(await append(entryOf('vault:completed', 1, { snapshot: { value: 'open' } }))).toBeUndefined();
     await journal.close();

@@ -33,7 +33,9 @@ describe.each(engines)('a key ring on $name', (engine) => {
     await createKeyRing(db, first).forUser('@stolen:x');
     const other = { current: 'm1', keys: new Map([['m1', randomBytes(32)]]) };
     await expect(createKeyRing(db, other).forUser('@stolen:x')).rejects.toThrow(/does not open/);
-    await expect(createKeyRing(db, { current: 'm9', keys: new Map([['m9', randomBytes(32)]]) }).forUser('@stolen:x')).rejects.toThrow(/m1 is not configured/);
+    await expect(createKeyRing(db, { current: 'm9', keys: new Map([['m9', randomBytes(32)]]) }).forUser('@stolen:x')).rejects.toThrow(
+      /m1 is not configured/,
+    );
   });
 
   it('binds a wrapped key to its user', async () => {

@@ -40,7 +40,11 @@ const adapters: readonly { name: string; open(): Promise<Opened> }[] = [
       const share = await freshRedis();
       const redis = openRedis(share.url, { prefix: share.prefix });
       await redis.tried;
-      return { store: createRedisResumeStore(redis), ttlMs: (session) => redis.client.pttl(`resume:${session}`), close: () => redis.close() };
+      return {
+        store: createRedisResumeStore(redis),
+        ttlMs: (session) => redis.client.pttl(`resume:${session}`),
+        close: () => redis.close(),
+      };
     },
   },
 ];

@@ -51,7 +51,16 @@ describe.each(engines)('stores on $name', (engine) => {
   });
 
   it('due timers come oldest first, up to the instant and the limit', async () => {
-    await opened.append(entryOf('payment:timers', 0, { timers: [{ id: 'c', dueAt: 1_300 }, { id: 'a', dueAt: 1_100 }, { id: 'b', dueAt: 1_200 }, { id: 'd', dueAt: 1_201 }] }));
+    await opened.append(
+      entryOf('payment:timers', 0, {
+        timers: [
+          { id: 'c', dueAt: 1_300 },
+          { id: 'a', dueAt: 1_100 },
+          { id: 'b', dueAt: 1_200 },
+          { id: 'd', dueAt: 1_201 },
+        ],
+      }),
+    );
     const { timers } = createActorStore(db);
     expect((await timers(1_200, 10)).map(({ id }) => id)).toEqual(['a', 'b']);
     expect((await timers(5_000, 3)).map(({ id }) => id)).toEqual(['a', 'b', 'd']);
@@ -74,15 +83,27 @@ describe.each(engines)('stores on $name', (engine) => {
 
   it('a vault index is in byte order of the keys, and values leave tombstones out', async () => {
     const keys = ['b', 'a', 'Z', 'ä', 'a b', '_'];
-    await opened.append(entryOf('vault:index', 0, { storage: [...keys.map((key) => rowOf(key, 1)), rowOf('gone', 2, { value: null, deleted: true })] }));
+    await opened.append(
+      entryOf('vault:index', 0, { storage: [...keys.map((key) => rowOf(key, 1)), rowOf('gone', 2, { value: null, deleted: true })] }),
+    );
     const vaults = createVaultStore(db);
     expect((await vaults.index('vault:index')).map(({ key }) => key)).toEqual(['Z', '_', 'a', 'a b', 'b', 'gone', 'ä']);
     expect((await vaults.values('vault:index', ['gone', 'a'])).map(({ key }) => key)).toEqual(['a']);
   });
 
   it('conflicts come newest first, up to the limit', async () => {
-    const conflict = (opId: string, at: number) => ({ key: 'k', opId, value: null, kind: 'remove' as const, clientAt: 1, at, resolution: 'lww' });
-    await opened.append(entryOf('vault:conflicts', 0, { conflicts: [conflict('1', 10), conflict('2', 30), conflict('3', 20), conflict('4', 30)] }));
+    const conflict = (opId: string, at: number) => ({
+      key: 'k',
+      opId,
+      value: null,
+      kind: 'remove' as const,
+      clientAt: 1,
+      at,
+      resolution: 'lww',
+    });
+    await opened.append(
+      entryOf('vault:conflicts', 0, { conflicts: [conflict('1', 10), conflict('2', 30), conflict('3', 20), conflict('4', 30)] }),
+    );
     expect((await createVaultStore(db).conflicts('vault:conflicts', 3)).map(({ opId }) => opId)).toEqual(['4', '2', '3']);
   });
 
@@ -124,7 +145,15 @@ describe.each(engines)('stores on $name', (engine) => {
     const old = now - limits.tombstoneMs - 1;
     const young = now - limits.tombstoneMs;
     const dead = { value: null, deleted: true };
-    const conflict = (opId: string, at: number) => ({ key: 'k', opId, value: null, kind: 'set' as const, clientAt: 1, at, resolution: 'lww' });
+    const conflict = (opId: string, at: number) => ({
+      key: 'k',
+      opId,
+      value: null,
+      kind: 'set' as const,
+      clientAt: 1,
+      at,
+      resolution: 'lww',
+    });
     const answer = (scope: string, expiresAt: number) => ({ scope, inputHash: '', result: new Uint8Array(1), expiresAt });
     await opened.append(
       entryOf('vault:purge', 0, {

@@ -69,6 +69,8 @@ describe('idempotency', () => {
   it('keeps a key free after a request that was not well formed', async () => {
     expect((await charge({ amount_minor: 0 })).status).toBe(400);
     expect((await charge()).status).toBe(201);
+    const ensure = (currency: string) => raw(bench.sandbox, 'PUT', '/v1/users/new/account', { body: { currency }, key: 'k2' });
+    expect([(await ensure('XXX')).status, (await ensure('USD')).status]).toEqual([400, 201]);
   });
 
   it('forgets a key after its time; the reference still guards the charge', async () => {

@@ -144,6 +144,14 @@ describe('the size of an answer', () => {
     expect(await chunked.charge(chargeOf('pay_1'))).toMatchObject({ kind: 'unknown', reason: expect.stringContaining('oversize') });
   });
 
+  it('is judged by its announcement, before the first byte of it', async () => {
+    const wallet = await against((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': maxAnswerBytes + 1 });
+      response.flushHeaders();
+    });
+    expect(await wallet.charge(chargeOf('pay_1'))).toMatchObject({ kind: 'unknown', reason: expect.stringContaining('announced') });
+  });
+
   it('is never read to the end of an endless one', async () => {
     let written = 0;
     const wallet = await against((_request, response) => {
@@ -255,7 +263,12 @@ describe('a wallet that is not there', () => {
     clock.advance(2_501);
     expect((await second).kind).toBe('unknown');
     expect((await third).kind).toBe('unavailable');
-    expect(asked).toEqual(['/v1/charges', '/v1/charges']);
+    // First come, first sent: had the given-up call been sent, it would be there before this one.
+    const fourth = wallet.findCharge('pay_4');
+    while (!asked.includes('/v1/charges?reference=pay_4')) await new Promise(setImmediate);
+    release();
+    await fourth;
+    expect(asked).toEqual(['/v1/charges', '/v1/charges', '/v1/charges?reference=pay_4']);
   });
 
   it('does not answer after it was closed', async () => {

@@ -35,7 +35,9 @@ export class Browser {
     let address = new URL(url, this.#origin);
     let request = init;
     for (let hops = 0; hops < 10; hops += 1) {
-      const cookie = [...this.cookies].filter(([, { path }]) => address.pathname.startsWith(path)).map(([name, { value }]) => `${name}=${value}`);
+      const cookie = [...this.cookies]
+        .filter(([, { path }]) => address.pathname.startsWith(path))
+        .map(([name, { value }]) => `${name}=${value}`);
       const response = await fetch(address, {
         method: request.method ?? 'GET',
         redirect: 'manual',
@@ -80,7 +82,10 @@ function pageOf(url: string, response: Response, text: string): Page {
       const name = /name="([^"]*)"/.exec(tag)?.[1];
       if (name !== undefined) fields[name] = unescape(/value="([^"]*)"/.exec(tag)?.[1] ?? '');
     }
-    const buttons = [...inner.matchAll(/<button [^>]*name="([^"]*)" value="([^"]*)"/g)].map(([, name = '', value = '']) => ({ name, value }));
+    const buttons = [...inner.matchAll(/<button [^>]*name="([^"]*)" value="([^"]*)"/g)].map(([, name = '', value = '']) => ({
+      name,
+      value,
+    }));
     return { action: unescape(action), fields, buttons };
   });
   return { url, status: response.status, headers: response.headers, text, forms };
@@ -106,8 +111,13 @@ export interface AuthorizeRequest {
 /** `/oauth2/authorize?…`; a member of `extra` that is empty is left out of the query. */
 export function authorizeUrl(request: AuthorizeRequest): string {
   const params = new URLSearchParams({
-    response_type: 'code', client_id: request.clientId, redirect_uri: request.redirectUri, scope: request.scope, state: 'state-1',
-    code_challenge: request.challenge, code_challenge_method: 'S256',
+    response_type: 'code',
+    client_id: request.clientId,
+    redirect_uri: request.redirectUri,
+    scope: request.scope,
+    state: 'state-1',
+    code_challenge: request.challenge,
+    code_challenge_method: 'S256',
   });
   for (const [name, value] of Object.entries(request.extra ?? {})) {
     if (value === '') params.delete(name);
@@ -120,8 +130,10 @@ export function authorizeUrl(request: AuthorizeRequest): string {
 export async function signInAndAllow(browser: Browser, url: string, user: { userId: string; password: string }): Promise<URL> {
   let page = await browser.open(url);
   for (let steps = 0; steps < 5; steps += 1) {
-    if (page.forms.some(({ action }) => action.endsWith('/sign-in'))) page = await browser.submit(page, 'sign-in', { account: user.userId, password: user.password });
-    else if (page.forms.some(({ action }) => action.endsWith('/consent'))) page = await browser.submit(page, 'consent', { decision: 'allow' });
+    if (page.forms.some(({ action }) => action.endsWith('/sign-in')))
+      page = await browser.submit(page, 'sign-in', { account: user.userId, password: user.password });
+    else if (page.forms.some(({ action }) => action.endsWith('/consent')))
+      page = await browser.submit(page, 'consent', { decision: 'allow' });
     else break;
   }
   return new URL(page.url);

@@ -88,11 +88,13 @@ export async function startIdentity(options: HarnessOptions = {}) {
       const headers: Record<string, string> = {};
       for (const [name, value] of Object.entries(request.headers)) headers[name] = Array.isArray(value) ? value.join(', ') : (value ?? '');
       const { method = 'GET', url = '/' } = request;
-      void identity.handle({ method, url, headers, body: Buffer.concat(chunks), remoteAddress: request.socket.remoteAddress ?? '' }).then((answer) => {
-        response.statusCode = answer.status;
-        for (const [name, value] of answer.headers) response.appendHeader(name, value);
-        response.end(answer.body);
-      });
+      void identity
+        .handle({ method, url, headers, body: Buffer.concat(chunks), remoteAddress: request.socket.remoteAddress ?? '' })
+        .then((answer) => {
+          response.statusCode = answer.status;
+          for (const [name, value] of answer.headers) response.appendHeader(name, value);
+          response.end(answer.body);
+        });
     });
   });
 
@@ -102,25 +104,57 @@ export async function startIdentity(options: HarnessOptions = {}) {
   }
   const shopScopes = ['user:read', 'wallet:balance', 'wallet:pay', 'wallet:history', 'storage:read', 'storage:write'];
   await seedApp(store, {
-    appId: shop.appId, name: 'Demo Shop', developer: 'Shop & Sons <Ltd>', clientType: 'public', classification: 'verified',
-    scopes: shopScopes, redirectUris: [shop.redirectUri, 'https://shop.example/cb?keep=1'],
+    appId: shop.appId,
+    name: 'Demo Shop',
+    developer: 'Shop & Sons <Ltd>',
+    clientType: 'public',
+    classification: 'verified',
+    scopes: shopScopes,
+    redirectUris: [shop.redirectUri, 'https://shop.example/cb?keep=1'],
   });
   await seedApp(store, {
-    appId: backend.appId, name: 'Demo Backend', clientType: 'confidential', classification: 'community',
-    scopes: ['user:read', 'storage:read', 'wallet:balance'], preapprovedScopes: ['user:read', 'wallet:balance'],
-    redirectUris: [backend.redirectUri], clientSecret: backendSecret,
+    appId: backend.appId,
+    name: 'Demo Backend',
+    clientType: 'confidential',
+    classification: 'community',
+    scopes: ['user:read', 'storage:read', 'wallet:balance'],
+    preapprovedScopes: ['user:read', 'wallet:balance'],
+    redirectUris: [backend.redirectUri],
+    clientSecret: backendSecret,
   });
   await seedApp(store, {
-    appId: host.appId, name: 'Host', clientType: 'public', classification: 'official',
-    scopes: ['user:read', 'storage:read', 'system:notifications'], preapprovedScopes: ['user:read', 'storage:read'], redirectUris: [host.redirectUri],
+    appId: host.appId,
+    name: 'Host',
+    clientType: 'public',
+    classification: 'official',
+    scopes: ['user:read', 'storage:read', 'system:notifications'],
+    preapprovedScopes: ['user:read', 'storage:read'],
+    redirectUris: [host.redirectUri],
   });
   await seedApp(store, {
-    appId: hybrid.appId, name: 'Hybrid', clientType: 'hybrid', classification: 'community', scopes: ['storage:read', 'system:notifications'],
-    redirectUris: [hybrid.redirectUri], clientSecret: backendSecret,
+    appId: hybrid.appId,
+    name: 'Hybrid',
+    clientType: 'hybrid',
+    classification: 'community',
+    scopes: ['storage:read', 'system:notifications'],
+    redirectUris: [hybrid.redirectUri],
+    clientSecret: backendSecret,
   });
 
   return {
-    db, clock, store, revocations, identity, identityOptions, keys, issuer, events, faults, wallet, hasher, codeTries,
+    db,
+    clock,
+    store,
+    revocations,
+    identity,
+    identityOptions,
+    keys,
+    issuer,
+    events,
+    faults,
+    wallet,
+    hasher,
+    codeTries,
     async refused(token: string): Promise<boolean> {
       return identity.verifier.verify(token).then(
         () => false,

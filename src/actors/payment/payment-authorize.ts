@@ -8,9 +8,9 @@ import { limits } from '../../protocol/limits.ts';
 import { toFixedMajor, toMajor } from '../../protocol/money.ts';
 import type { WalletPolicy } from '../ports.ts';
 import type { ActorContext } from '../runtime/behaviour.ts';
-import { resume } from '../runtime/machine-behaviour.ts';
+import { resume, worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
-import { type Payment, type PaymentOptions, walletValue, worked } from './payment-options.ts';
+import { type Payment, type PaymentOptions, walletValue } from './payment-options.ts';
 import { refusalCode } from './payment-rules.ts';
 import type { AuthorizeFacts, PaymentContext } from './payment-types.ts';
 

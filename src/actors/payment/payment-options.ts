@@ -34,12 +34,6 @@ export interface Payment {
   readonly queue: Message[];
 }
 
-/** The value of outside work. Errors: `SERVICE_UNAVAILABLE` when it failed. */
-export function worked<T>(error: unknown, value: T | undefined): T {
-  if (error !== undefined) throw new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error });
-  return value as T;
-}
-
 /**
  * The value of a wallet's read. Errors: `SERVICE_UNAVAILABLE` with `retry_after` when the wallet is away or tells nothing;
  * what `refused` makes of a refusal.

@@ -5,8 +5,9 @@ import { limits } from '../../protocol/limits.ts';
 import { toMinor, toPositiveMinor } from '../../protocol/money.ts';
 import type { AppRecord, Principal, UserProfile, WalletAccount } from '../ports.ts';
 import type { ActorContext } from '../runtime/behaviour.ts';
+import { worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
-import { type PaymentOptions, walletValue, worked } from './payment-options.ts';
+import { type PaymentOptions, walletValue } from './payment-options.ts';
 import type { PaymentInput } from './payment-types.ts';
 
 type Asked = InputOf<'tween.wallet.pay'>;
@@ -29,7 +30,6 @@ export function gatherRequest(
   const items = itemsOf(asked, amountMinor);
   host.work(facts(options, who, asked, amountMinor), (error, found) =>
     then(() => {
-      if (error instanceof TmcpError) throw error;
       const { app, account, merchantWalletId } = worked(error, found);
       const now = host.now();
       return {

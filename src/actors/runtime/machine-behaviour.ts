@@ -222,6 +222,13 @@ export function resume<C>(actor: MachineActor<C>, host: ActorContext, message: M
   }
 }
 
+/** The value of outside work. Errors: the refusal it ended with; `SERVICE_UNAVAILABLE` when it failed otherwise. */
+export function worked<T>(error: unknown, value: T | undefined): T {
+  if (error instanceof TmcpError) throw error;
+  if (error !== undefined) throw new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error });
+  return value as T;
+}
+
 /** Answers once everything committed so far is flushed; a message that is answered already is left alone. */
 export function settleLater<C>(actor: MachineActor<C>, host: ActorContext, settlement: Settlement): void {
   if (actor.owed.delete(settlement.message)) host.settleWhenFlushed(settlement);

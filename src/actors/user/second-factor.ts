@@ -7,11 +7,11 @@ import { TmcpError } from '../../protocol/errors.ts';
 import { toIso } from '../../protocol/schemas.ts';
 import type { UserCipher } from '../ports.ts';
 import type { ActorContext } from '../runtime/behaviour.ts';
-import { resume, settleLater } from '../runtime/machine-behaviour.ts';
+import { resume, settleLater, worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
 import { checkNewPin, checkNewTotpSecret, pinForm, totpStep } from './credentials.ts';
 import { counts, hasProof, isBlocked, isLocked } from './factor-rules.ts';
-import { type User, type UserOptions, worked } from './user-options.ts';
+import { type User, type UserOptions } from './user-options.ts';
 import { stepUser } from './user-step.ts';
 import { type Method, methods, type UserContext, type UserEvent } from './user-types.ts';
 
@@ -82,20 +82,24 @@ export function checkFactor(
     const used = matched && !counts(machine.context.factors[method], { try: tried, step });
     stepUser(user, host, matched && !used ? [...events, ...success.events()] : events, { message, method, result: success.result });
   };
-  stepUser(user, host, [{ type: 'mfa.charge', at: host.now(), method }], {
-    message,
-    method,
-    result: () => undefined,
-    onFlushed: (effects) =>
-      resume(machine, host, message, () => {
-        const tried = Number(effects.find(({ type }) => type === 'mfa.evaluate')?.params.try);
-        if (method === 'totp')
-          evaluateTotp(options, user, message, host, check.credentials.code ?? '', (step) =>
-            conclude(tried, step !== undefined, step ?? null),
-          );
-        else evaluatePin(options, user, message, host, check.credentials.pin ?? '', (matched) => conclude(tried, matched, null));
-      }),
-  });
+  const charge = (evaluate: (tried: number) => void): void =>
+    stepUser(user, host, [{ type: 'mfa.charge', at: host.now(), method }], {
+      message,
+      method,
+      result: () => undefined,
+      onFlushed: (effects) =>
+        resume(machine, host, message, () => evaluate(Number(effects.find(({ type }) => type === 'mfa.evaluate')?.params.try))),
+    });
+  if (method === 'totp') {
+    // A key that cannot be had is no try of the user's: it is fetched before anything is charged.
+    withCipher(options, user, message, host, (cipher) =>
+      charge((tried) =>
+        evaluateTotp(user, host, cipher, check.credentials.code ?? '', (step) => conclude(tried, step !== undefined, step ?? null)),
+      ),
+    );
+    return;
+  }
+  charge((tried) => evaluatePin(options, user, message, host, check.credentials.pin ?? '', (matched) => conclude(tried, matched, null)));
 }
 
 function evaluatePin(
@@ -114,17 +118,14 @@ function evaluatePin(
 }
 
 function evaluateTotp(
-  options: UserOptions,
-  user: User,
-  message: Message,
+  { machine }: User,
   host: ActorContext,
+  cipher: UserCipher,
   code: string,
   then: (step: number | undefined) => void,
 ): void {
-  withCipher(options, user, message, host, (cipher) => {
-    const { sealed, lastStep } = user.machine.context.factors.totp;
-    then(sealed === null ? undefined : totpStep(openSecret(cipher, host.id, sealed), code, host.now(), lastStep));
-  });
+  const { sealed, lastStep } = machine.context.factors.totp;
+  then(sealed === null ? undefined : totpStep(openSecret(cipher, host.id, sealed), code, host.now(), lastStep));
 }
 
 /** What a factor is enrolled with. Exactly one of both is given. */

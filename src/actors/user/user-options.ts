@@ -1,6 +1,5 @@
 /** What the user actor needs from outside, and what it keeps in memory beside its machine. */
 import type { KeyObject } from 'node:crypto';
-import { TmcpError } from '../../protocol/errors.ts';
 import type { AppDirectory, Clock, KeyRing, SecretHasher, UserCipher, UserDirectory, Wallet } from '../ports.ts';
 import type { MachineActor } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
@@ -34,11 +33,4 @@ export interface User {
   /** Imported device keys, by hash. */
   readonly keys: Map<string, KeyObject>;
   cipher: UserCipher | undefined;
-}
-
-/** The value of outside work. Errors: the refusal it ended with, or `SERVICE_UNAVAILABLE` when it failed. */
-export function worked<T>(error: unknown, value: T | undefined): T {
-  if (error instanceof TmcpError) throw error;
-  if (error !== undefined) throw new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error });
-  return value as T;
 }

@@ -16,6 +16,7 @@ import {
   resume,
   reviveMachine,
   settleLater,
+  worked,
 } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
 import { firstStep } from '../runtime/step.ts';
@@ -23,7 +24,7 @@ import { enrolDevice, listDevices, registerDevice, revokeDevice, verifyDevice } 
 import { checkFactor, type Enrolment, enrolFactor, enrolledMethods, type FactorCheck } from './second-factor.ts';
 import { absentFactor } from './factor-rules.ts';
 import { userMachine, userMachineVersion } from './user.machine.ts';
-import { type AccessRevocation, type User, type UserOptions, worked } from './user-options.ts';
+import { type AccessRevocation, type User, type UserOptions } from './user-options.ts';
 import { stepUser } from './user-step.ts';
 import { methods, type UserContext } from './user-types.ts';
 import { getBalance, getTransactions } from './wallet-reads.ts';

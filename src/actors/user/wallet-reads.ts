@@ -5,9 +5,9 @@ import { toMajor } from '../../protocol/money.ts';
 import { toIso } from '../../protocol/schemas.ts';
 import type { WalletAccount, WalletOutcome, WalletTransaction } from '../ports.ts';
 import type { ActorContext } from '../runtime/behaviour.ts';
-import { resume, settleLater } from '../runtime/machine-behaviour.ts';
+import { resume, settleLater, worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
-import { type User, type UserOptions, worked } from './user-options.ts';
+import { type User, type UserOptions } from './user-options.ts';
 
 /** As the catalogue says (protocol section 3). */
 const page = { limit: 50, offset: 0 };

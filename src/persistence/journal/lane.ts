@@ -98,23 +98,20 @@ export class Lane {
   }
 
   async #run(): Promise<void> {
-    let group = this.#take();
-    while (group.length > 0 && !this.#stopped) {
-      await this.#commit(worksOf(group));
+    let running = this.#start();
+    while (running !== undefined) {
+      await running;
       if (this.#stopped) break;
-      if (this.#queue.length < busyEntries) {
+      if (this.#queue.length >= busyEntries) {
+        // The database works on the next group while we give the answers of the last.
+        running = this.#start();
+        this.#tell();
+      } else {
         // Answers first: they, and what this turn still brings, often append more.
         this.#tell();
         await new Promise<void>((resolve) => setImmediate(resolve));
-        group = this.#take();
-        continue;
+        running = this.#start();
       }
-      group = this.#take();
-      const next = group.length > 0 ? this.#commit(worksOf(group)) : undefined;
-      this.#tell();
-      await next;
-      this.#tell();
-      group = this.#take();
     }
     this.#tell();
     this.#running = false;
@@ -122,6 +119,12 @@ export class Lane {
       this.#running = true;
       setImmediate(() => void this.#run());
     }
+  }
+
+  /** Sends the next group off; undefined when nothing waits. */
+  #start(): Promise<void> | undefined {
+    const group = this.#take();
+    return group.length === 0 ? undefined : this.#commit(worksOf(group));
   }
 
   /** The next group; entries of chains that have broken are settled on the way. */
@@ -159,7 +162,8 @@ export class Lane {
         const startedAt = this.#options.clock.monotonic();
         const fresh = await this.#send(params);
         // Lane ids are unique to a boot, so a first try can only be fresh; were it not, an answer would be a lie.
-        if (!fresh && attempt === 0) return await this.#split(works, new Error(`group ${group} of lane ${this.#options.id} was used before`));
+        if (!fresh && attempt === 0)
+          return await this.#split(works, new Error(`group ${group} of lane ${this.#options.id} was used before`));
         if (!fresh) counters.resolved++;
         this.#committed(works, this.#options.clock.monotonic() - startedAt);
         return;

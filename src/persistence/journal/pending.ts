@@ -50,8 +50,10 @@ export function prepare(entry: JournalEntry, flushed: Flushed, chain: Chain, slo
   for (const text of payloadsJson) bytes += rowOverheadBytes + text.length;
 
   if (entry.storage !== undefined) for (const row of entry.storage) bytes += rowOverheadBytes + row.key.length + (row.value?.length ?? 0);
-  if (entry.conflicts !== undefined) for (const row of entry.conflicts) bytes += rowOverheadBytes + row.key.length + (row.value?.length ?? 0);
-  if (entry.idempotency !== undefined) for (const row of entry.idempotency) bytes += rowOverheadBytes + row.scope.length + row.result.length;
+  if (entry.conflicts !== undefined)
+    for (const row of entry.conflicts) bytes += rowOverheadBytes + row.key.length + (row.value?.length ?? 0);
+  if (entry.idempotency !== undefined)
+    for (const row of entry.idempotency) bytes += rowOverheadBytes + row.scope.length + row.result.length;
   const small = (entry.timers?.length ?? 0) + (entry.timersDone?.length ?? 0) + (entry.outboxDone?.length ?? 0);
   return { entry, flushed, chain, slot, epoch, snapshotJson, eventsJson, payloadsJson, bytes: bytes + small * rowOverheadBytes };
 }

@@ -15,12 +15,13 @@ export function createMemoryBuckets(options: MemoryBucketsOptions): SharedBucket
   const fullAt = new ExpiringMap<number>({ clock: options.clock, maxEntries: options.maxBuckets ?? 100_000 });
   return {
     take: async (key, { capacity, windowMs }) => {
-      const now = options.clock.now();
-      const next = Math.max(now, fullAt.get(key) ?? 0) + windowMs / capacity;
-      const overMs = next - now - windowMs;
-      // Thousandths of a millisecond are the rounding of repeated sums, not a token.
-      if (overMs > 0.001) return { ok: false, retryAfterS: Math.ceil(overMs / 1_000) };
-      fullAt.set(key, next, next - now);
+      // Whole microseconds: sums of fractions would lose a token.
+      const now = Math.round(options.clock.now() * 1_000);
+      const token = Math.max(1, Math.floor((windowMs * 1_000) / capacity));
+      const next = Math.max(now, fullAt.get(key) ?? 0) + token;
+      const over = next - now - token * capacity;
+      if (over > 0) return { ok: false, retryAfterS: Math.ceil(over / 1_000_000) };
+      fullAt.set(key, next, (next - now) / 1_000);
       return { ok: true, retryAfterS: 0 };
     },
   };

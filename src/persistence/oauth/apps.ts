@@ -86,7 +86,8 @@ export function createApps(db: Database, clock: Clock) {
     /** Makes the app or replaces its record. Idempotent. Throws when an id, a secret or a redirect URI is not acceptable anywhere. */
     async seed(app: AppSeed): Promise<void> {
       if (!appIdPattern.test(app.appId)) throw new Error(`${app.appId} is not a mini-app id`);
-      if (app.clientType === 'confidential' && app.clientSecret === undefined) throw new Error(`${app.appId} is confidential and needs a secret`);
+      if (app.clientType === 'confidential' && app.clientSecret === undefined)
+        throw new Error(`${app.appId} is confidential and needs a secret`);
       for (const uri of app.redirectUris) checkRedirectUri(uri);
       const secretHash = app.clientSecret === undefined ? null : createHash('sha256').update(app.clientSecret).digest('hex');
       const lists = [app.scopes, app.preapprovedScopes ?? [], app.redirectUris].map((list) => JSON.stringify(list));

@@ -58,7 +58,11 @@ export function createModels(db: Database, clock: Clock) {
     /** Writes the row or replaces it; a used row stays used. */
     async upsert(row: ModelRow): Promise<void> {
       const { kind, id, payload, grantId, accountId, clientId, userCode, uid, expiresAt } = row;
-      await db.query(sql.upsert, [kind, id, JSON.stringify(payload), grantId, accountId, clientId, userCode, uid, expiresAt], 'oauth-upsert');
+      await db.query(
+        sql.upsert,
+        [kind, id, JSON.stringify(payload), grantId, accountId, clientId, userCode, uid, expiresAt],
+        'oauth-upsert',
+      );
     },
 
     /** Uses up `usedId` and writes `next` in one statement, and keeps their grant until `grantExpiresAt`. False: it was used, or the grant is gone. */

@@ -37,7 +37,11 @@ export interface DurableRevocations extends Revocations {
 }
 
 /** Loads what is withdrawn and starts the poll. `onFault` hears of polls that failed; the next one tries again. */
-export async function createRevocations(db: Database, clock: Clock, onFault: (error: unknown) => void = () => {}): Promise<DurableRevocations> {
+export async function createRevocations(
+  db: Database,
+  clock: Clock,
+  onFault: (error: unknown) => void = () => {},
+): Promise<DurableRevocations> {
   const memory = new Memory();
   const listeners = new Set<(revocation: Revocation) => void>();
   /** Ids above `settled` that were applied, and when they were seen. */

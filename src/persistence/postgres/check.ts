@@ -29,9 +29,12 @@ export async function checkDatabase(db: Database, accepted: readonly string[] = 
   for (const row of rows) settings[row.name] = row.resetValue ?? row.setting;
 
   const off = db.dialect === 'pglite' ? [] : durabilitySettings.filter((name) => settings[name] === 'off').map((name) => `${name}=off`);
-  const wrong = off.filter((setting) => !accepted.includes(setting)).map((setting) => `${setting}: a commit could be lost. Turn it on, or accept it by name.`);
+  const wrong = off
+    .filter((setting) => !accepted.includes(setting))
+    .map((setting) => `${setting}: a commit could be lost. Turn it on, or accept it by name.`);
   if (Number(settings.server_version_num) < 140_000) wrong.push(`Postgres ${settings.server_version} is too old: 14 or newer is needed.`);
-  if (settings.server_encoding !== undefined && settings.server_encoding !== 'UTF8') wrong.push(`The database's encoding is ${settings.server_encoding}: UTF8 is needed.`);
+  if (settings.server_encoding !== undefined && settings.server_encoding !== 'UTF8')
+    wrong.push(`The database's encoding is ${settings.server_encoding}: UTF8 is needed.`);
   if (settings.transaction_read_only === 'on') wrong.push('The server takes no writes (a standby, or read-only by default).');
   if (wrong.length > 0) throw new Error(`The database is not fit to keep promises:\n- ${wrong.join('\n- ')}`);
   return { dialect: db.dialect, serverVersion: settings.server_version ?? 'unknown', settings, acceptedRisks: off };

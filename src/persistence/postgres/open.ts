@@ -118,7 +118,11 @@ async function rollingBack<T>(connection: Connection, work: (tx: Queryable) => P
 function queryableOf(runner: { query(config: string | pg.QueryConfig): Promise<pg.QueryResult> }): Queryable {
   return {
     query: async <R extends object>(text: string, params?: readonly unknown[], name?: string): Promise<R[]> => {
-      const result = await runner.query({ text, ...(params === undefined ? {} : { values: params as unknown[] }), ...(name === undefined ? {} : { name }) });
+      const result = await runner.query({
+        text,
+        ...(params === undefined ? {} : { values: params as unknown[] }),
+        ...(name === undefined ? {} : { name }),
+      });
       return result.rows as R[];
     },
     script: async (text) => {

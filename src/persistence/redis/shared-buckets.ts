@@ -26,8 +26,8 @@ export function createRedisBuckets(redis: RedisConnection, options: RedisBuckets
   return {
     take: async (key, bucket) => {
       try {
-        const waitMs = await client.tmcpTakeToken(`bucket:${key}`, bucket.capacity, bucket.windowMs);
-        return waitMs === 0 ? { ok: true, retryAfterS: 0 } : { ok: false, retryAfterS: Math.ceil(waitMs / 1_000) };
+        const waitUs = await client.tmcpTakeToken(`bucket:${key}`, bucket.capacity, bucket.windowMs);
+        return waitUs === 0 ? { ok: true, retryAfterS: 0 } : { ok: false, retryAfterS: Math.ceil(waitUs / 1_000_000) };
       } catch {
         redis.counters.commandErrors++;
         const share = Math.max(1, Math.floor(bucket.capacity / Math.max(1, options.nodes?.() ?? 1)));

@@ -31,6 +31,8 @@ export interface LiveOptions {
   /** Which history of the database the watermark speaks of. */
   readonly dbEpoch: string;
   readonly allowedOrigins: (origin: string) => boolean | Promise<boolean>;
+  /** Clients reach this server by TLS. */
+  readonly secure: boolean;
   readonly drainMs: number;
   readonly maxConnections: number;
   /** 0: no bound. */

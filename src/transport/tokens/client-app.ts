@@ -4,7 +4,10 @@ import type { AppDirectory, AppRecord } from '../../actors/ports.ts';
 export const backendSuffix = '_backend';
 
 /** The app behind `clientId`, whatever its status. An app whose own id ends in the suffix is found first. */
-export async function appOfClient<A extends AppRecord>(find: (appId: string) => Promise<A | undefined>, clientId: string): Promise<A | undefined> {
+export async function appOfClient<A extends AppRecord>(
+  find: (appId: string) => Promise<A | undefined>,
+  clientId: string,
+): Promise<A | undefined> {
   const app = await find(clientId);
   if (app !== undefined || !clientId.endsWith(backendSuffix)) return app;
   const base = await find(clientId.slice(0, -backendSuffix.length));

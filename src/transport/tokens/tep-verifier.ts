@@ -36,7 +36,19 @@ interface Verified {
 const algorithms = ['RS256', 'RS384', 'RS512'];
 const headerMembers = new Set(['alg', 'typ', 'kid']);
 const requiredClaims = [
-  'iss', 'sub', 'aud', 'exp', 'iat', 'nbf', 'jti', 'token_type', 'client_id', 'azp', 'scope', 'wallet_id', 'session_id',
+  'iss',
+  'sub',
+  'aud',
+  'exp',
+  'iat',
+  'nbf',
+  'jti',
+  'token_type',
+  'client_id',
+  'azp',
+  'scope',
+  'wallet_id',
+  'session_id',
 ];
 /** How far another node's clock may be ahead. An expired token gets no grace: `exp` is exact. */
 const skewS = 60;
@@ -120,7 +132,21 @@ function canonical(token: string): boolean {
 
 /** The payload as claims, each of its type and consistent with the others. */
 function wellFormed(payload: Record<string, unknown>): TepClaims {
-  const { sub, aud, exp, iat, iat_ms: exact, nbf, jti, token_type: kind, client_id: client, azp, scope, wallet_id: wallet, session_id: session } = payload;
+  const {
+    sub,
+    aud,
+    exp,
+    iat,
+    iat_ms: exact,
+    nbf,
+    jti,
+    token_type: kind,
+    client_id: client,
+    azp,
+    scope,
+    wallet_id: wallet,
+    session_id: session,
+  } = payload;
   const named = [sub, aud, jti, client, azp, wallet, session].every((value) => typeof value === 'string' && value !== '');
   const timed = [exp, iat, nbf].every((value) => Number.isSafeInteger(value) && (value as number) > 0);
   if (!named || !timed || typeof scope !== 'string' || kind !== tepTokenType) throw refusal();

@@ -38,11 +38,19 @@ describe('the boot check of the database', () => {
       await server.stop();
     });
 
-    it.each(['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'])('[D14] refuses %s unless it is accepted by name', async (setting) => {
-      const all = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
-      await expect(checkDatabase(db, all.filter((name) => name !== setting))).rejects.toThrow(setting);
-      expect((await checkDatabase(db, all)).acceptedRisks).toEqual(all);
-    });
+    it.each(['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'])(
+      '[D14] refuses %s unless it is accepted by name',
+      async (setting) => {
+        const all = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
+        await expect(
+          checkDatabase(
+            db,
+            all.filter((name) => name !== setting),
+          ),
+        ).rejects.toThrow(setting);
+        expect((await checkDatabase(db, all)).acceptedRisks).toEqual(all);
+      },
+    );
 
     it('[D14] names everything that is wrong at once', async () => {
       await expect(checkDatabase(db)).rejects.toThrow(/fsync=off[\s\S]*full_page_writes=off[\s\S]*synchronous_commit=off/);

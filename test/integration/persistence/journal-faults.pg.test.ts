@@ -62,7 +62,9 @@ describe('a journal whose Postgres fails', () => {
     const { journal, append } = await journalOn(await open(proxy.url));
     for (let seq = 0; seq < 20; seq++) {
       if (seq % 2 === 1) proxy.cutNext(`marker-${seq}`);
-      expect(await append(entryOf('payment:lost', seq, { snapshot: { value: `marker-${seq}` }, records: [record(seq + 1)] }))).toBeUndefined();
+      expect(
+        await append(entryOf('payment:lost', seq, { snapshot: { value: `marker-${seq}` }, records: [record(seq + 1)] })),
+      ).toBeUndefined();
     }
     expect(proxy.cuts()).toBe(10);
     // A cut can fall before the commit has ended, too: then the group is committed by the second try.
@@ -79,9 +81,13 @@ describe('a journal whose Postgres fails', () => {
     const actors = 40;
     const steps = 60;
     let running = actors;
+    let answered = 0;
     const kill = (async () => {
       let killed = 0;
       while (running > 0) {
+        // Some progress between two kills, or no commit would ever get through.
+        const next = answered + 8;
+        await until(() => answered >= next || running === 0);
         const rows = await db.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and state = 'active' and query like '%tmcp_commit%' and pid <> pg_backend_pid()",
         );
@@ -94,7 +100,16 @@ describe('a journal whose Postgres fails', () => {
       const address = `${kinds[index % 3]}:kill-${index}`;
       const answers: (Error | undefined)[] = [];
       for (let seq = 0; seq < steps; seq++) {
-        answers.push(await append(entryOf(address, seq, { records: [record(seq + 1)], storage: [rowOf(`k${seq % 3}`, seq + 1)], outbox: [{ id: `${address}/${seq}`, type: 't', payload: {} }] })));
+        answers.push(
+          await append(
+            entryOf(address, seq, {
+              records: [record(seq + 1)],
+              storage: [rowOf(`k${seq % 3}`, seq + 1)],
+              outbox: [{ id: `${address}/${seq}`, type: 't', payload: {} }],
+            }),
+          ),
+        );
+        answered++;
       }
       running--;
       return answers;

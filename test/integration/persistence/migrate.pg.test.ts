@@ -54,7 +54,9 @@ describe('migrations', () => {
     const db = await open(await freshDatabase());
     const one = migrationOf(1, 'create table a (id int)');
     await migrate(db, [one]);
-    await expect(migrate(db, [one, migrationOf(2, 'create table b (id int)'), migrationOf(3, 'create table b (id int)')])).rejects.toMatchObject({
+    await expect(
+      migrate(db, [one, migrationOf(2, 'create table b (id int)'), migrationOf(3, 'create table b (id int)')]),
+    ).rejects.toMatchObject({
       code: '42P07',
     });
     expect(await db.query("select to_regclass('b') as b")).toEqual([{ b: null }]);
@@ -63,7 +65,9 @@ describe('migrations', () => {
 
   it('take texts of many statements with bodies in dollar quotes', async () => {
     const db = await open(await freshDatabase());
-    await migrate(db, [migrationOf(1, 'create function f() returns int language plpgsql as $x$ begin return 7; end $x$; create table c (id int);')]);
+    await migrate(db, [
+      migrationOf(1, 'create function f() returns int language plpgsql as $x$ begin return 7; end $x$; create table c (id int);'),
+    ]);
     expect(await db.query('select f() as f')).toEqual([{ f: 7 }]);
   });
 

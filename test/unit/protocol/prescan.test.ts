@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/protocol/limits.ts';
-import { prescan } from '../../../src/protocol/prescan.ts';
+import { lastScanSawLongBom, prescan } from '../../../src/protocol/prescan.ts';
 import { concat, header16, hex, nested, str } from './frames.ts';
 
 /** The reason a frame is refused for, or undefined. */
@@ -315,6 +315,22 @@ describe('prescan: [S13] UTF-8', () => {
 });
 
 describe('prescan: state between calls', () => {
+  it('a long string that begins with U+FEFF is told of its own frame only, as value and as key', () => {
+    for (const [length, told] of [
+      [61, false],
+      [62, true],
+      [500, true],
+    ] as const) {
+      const text = str(`\ufeff${'x'.repeat(length)}`);
+      for (const frame of [text, concat([0x81], text, [0xc0])]) {
+        expect(prescan(frame)).toBeUndefined();
+        expect(lastScanSawLongBom()).toBe(told);
+        expect(prescan(hex('c0'))).toBeUndefined();
+        expect(lastScanSawLongBom()).toBe(false);
+      }
+    }
+  });
+
   it('a refused frame leaves nothing behind for the next', () => {
     expect(reasonOf('82 a161 01 82 a162 01')).toBeDefined();
     expect(reasonOf('82 a161 01 a162 02')).toBeUndefined();

@@ -56,7 +56,7 @@ describe('classify', () => {
     ['broken JSON', response(200, '{"ref":"mine"'), { mutation: 'unknown', read: 'unavailable', lookup: 'unavailable' }],
     [
       'bytes that are not UTF-8',
-      response(200, new Uint8Array([0x22, 0xff, 0x22])),
+      response(200, new Uint8Array(Buffer.from('{"ref":"mine","note":"\u00ff"}', 'latin1'))),
       { mutation: 'unknown', read: 'unavailable', lookup: 'unavailable' },
     ],
     ['a known refusal', error(402, 'insufficient_funds'), { mutation: 'refused', read: 'refused', lookup: 'unavailable' }],

@@ -123,10 +123,10 @@ export class World {
     const operation = operations.get(name);
     if (operation === undefined) throw new Error(`no operation ${name}`);
     const durable: (Error | null)[] = [];
-    let settle: (value: OutputOf<N>) => void = () => {};
+    let settle: (value: unknown) => void = () => {};
     let fail: (error: TmcpError) => void = () => {};
     const done = new Promise<OutputOf<N>>((resolve, reject) => {
-      settle = resolve;
+      settle = resolve as (value: unknown) => void;
       fail = reject;
     });
     done.catch(() => {});
@@ -141,7 +141,7 @@ export class World {
       }
       const checked = outputs.get(name)?.Check(result);
       if (checked !== true) throw new Error(`${name} answered outside its schema: ${JSON.stringify(result)}`);
-      settle(result as OutputOf<N>);
+      settle(result);
     });
     return asked;
   }
@@ -153,8 +153,8 @@ export class World {
 
   /** Asks and waits for the refusal. */
   async refusal<N extends MethodName>(name: N, input: InputOf<N>, who: Principal = alice): Promise<TmcpError> {
-    const outcome = await this.call(name, input, who).then(
-      (result) => result,
+    const outcome: unknown = await this.call(name, input, who).then(
+      () => undefined,
       (error: TmcpError) => error,
     );
     expect(outcome).toBeInstanceOf(Error);

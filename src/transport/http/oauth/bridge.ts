@@ -53,11 +53,13 @@ export function createBridge({ listener, origin, admit, onFault }: BridgeParts):
         const route = routes.find(([pattern]) => pattern.test(path));
         if (route === undefined) return plain(404, 'not_found', 'there is nothing here');
         const method = request.method.toUpperCase();
-        if (!route[1].includes(method)) return plain(405, 'invalid_request', 'the path exists, the method does not', [['allow', route[1].join(', ')]]);
+        if (!route[1].includes(method))
+          return plain(405, 'invalid_request', 'the path exists, the method does not', [['allow', route[1].join(', ')]]);
         const refusal = await admit(request);
         if (refusal !== undefined) return refusal;
         const headers: Record<string, string> = { host };
-        for (const [name, value] of Object.entries(request.headers)) if (!dropped.test(name.toLowerCase())) headers[name.toLowerCase()] = value;
+        for (const [name, value] of Object.entries(request.headers))
+          if (!dropped.test(name.toLowerCase())) headers[name.toLowerCase()] = value;
         headers['user-agent'] ??= '';
         const response = await inject(dispatch, {
           method: method as 'GET',

@@ -26,7 +26,6 @@ export function clientMetadata(app: OauthApp | undefined, clientId: string, allo
     application_type: 'web',
     redirect_uris: redirectUris,
     response_types: redirectUris.length === 0 ? [] : ['code'],
-    response_modes: ['query'],
     grant_types: ['authorization_code', 'refresh_token'],
     ...(confidential && app.secretHash !== null
       ? { token_endpoint_auth_method: 'client_secret_post' as const, client_secret: app.secretHash }
@@ -36,7 +35,9 @@ export function clientMetadata(app: OauthApp | undefined, clientId: string, allo
 
 /** Client secrets are stored as SHA-256: they hold at least 128 random bits, so a slow hash would add nothing. */
 export function compareSecretsByHash(provider: Provider): void {
-  const prototype = provider.Client.prototype as unknown as { compareClientSecret(this: { clientSecret: string }, actual: string): boolean };
+  const prototype = provider.Client.prototype as unknown as {
+    compareClientSecret(this: { clientSecret: string }, actual: string): boolean;
+  };
   prototype.compareClientSecret = function compareClientSecret(actual) {
     const expected = Buffer.from(this.clientSecret, 'hex');
     const given = createHash('sha256').update(actual).digest();

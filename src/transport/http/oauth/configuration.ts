@@ -80,14 +80,23 @@ export function configurationFor(parts: ConfigurationParts): Configuration {
     rotateRefreshToken: true,
     clientBasedCORS: (_ctx, origin, client) =>
       client.clientAuthMethod === 'none' && (client.redirectUris ?? []).some((uri) => new URL(uri).origin === origin),
-    findAccount: async (_ctx, userId) => {
+    findAccount: async (ctx, userId) => {
       const user = await store.users.find(userId);
-      return user?.status === 'active' ? { accountId: userId, claims: () => ({ sub: userId }) } : undefined;
+      if (user?.status !== 'active') return undefined;
+      if (ctx.oidc.route === 'token') await beforeTokens(parts, ctx, userId);
+      return { accountId: userId, claims: () => ({ sub: userId }) };
     },
     loadExistingGrant: (ctx) => grantFor(parts, ctx),
     interactions: { policy: policy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: parts.renderError,
   };
+}
+
+/** What may stop a token request is asked before a refresh token is used up, so that the same one works again later. */
+async function beforeTokens(parts: ConfigurationParts, ctx: KoaContextWithOIDC, userId: string): Promise<void> {
+  const app = await appOf(parts.store, ctx.oidc.client?.clientId ?? '');
+  if (app?.status !== 'active') throw new errors.UnauthorizedClient('the app is not active');
+  await ensureWallet(parts.store, parts.walletIdFor, userId, parts.onFault);
 }
 
 /** Sign-in and consent as the library asks for them, and sign-in again when the signed-in person is gone or suspended. */

@@ -64,7 +64,16 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
   const csrf = createCsrf(options.cookieKeys, issuer);
   const signIn = await createSignIn(options, newSecret());
   const { secondFactor } = options;
-  const interactionParts = { provider, store, clock, csrf, limits, signIn, onEvent, ...(secondFactor === undefined ? {} : { secondFactor }) };
+  const interactionParts = {
+    provider,
+    store,
+    clock,
+    csrf,
+    limits,
+    signIn,
+    onEvent,
+    ...(secondFactor === undefined ? {} : { secondFactor }),
+  };
   const interactions = createInteractions(interactionParts);
   provider.use(createMiddleware({ issuer, keys, store, interactions, onEvent, onFault }));
   const bridge = createBridge({ listener: provider.callback(), origin: issuer, admit: limits.check, onFault });
@@ -128,11 +137,14 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
 function checkOptions(options: IdentityOptions, lifetimes: Lifetimes): void {
   const { issuer, cookieKeys, dev } = options;
   const parsed = new URL(issuer);
-  if (parsed.origin !== issuer) throw new Error(`the issuer must be an origin such as https://tmcp.example, without a path or a slash at its end, not ${issuer}`);
+  if (parsed.origin !== issuer)
+    throw new Error(`the issuer must be an origin such as https://tmcp.example, without a path or a slash at its end, not ${issuer}`);
   if (parsed.protocol !== 'https:' && !dev) throw new Error('the issuer must be https outside development');
-  if (cookieKeys.length === 0 || cookieKeys.some((key) => key.length < 32)) throw new Error('cookie keys must be at least 32 characters long, and there must be one');
+  if (cookieKeys.length === 0 || cookieKeys.some((key) => key.length < 32))
+    throw new Error('cookie keys must be at least 32 characters long, and there must be one');
   if (lifetimes.accessTokenS > maxTepLifeS) throw new Error(`access tokens live at most ${maxTepLifeS} s`);
-  for (const [name, value] of Object.entries(lifetimes)) if (!Number.isSafeInteger(value) || value <= 0) throw new Error(`the lifetime ${name} must be a whole number of seconds`);
+  for (const [name, value] of Object.entries(lifetimes))
+    if (!Number.isSafeInteger(value) || value <= 0) throw new Error(`the lifetime ${name} must be a whole number of seconds`);
 }
 
 /** Refresh tokens say what they are, so that one in a log or a repository is recognised. */

@@ -56,7 +56,7 @@ export function createInteractions(parts: InteractionParts): (ctx: Parameterized
     back,
     consent: decide,
     switch: switchAccount,
-    cancel: (own, step) => finish(own, step, { error: 'access_denied', error_description: 'the person left the sign-in' }),
+    cancel: (_parts, step) => finish(step, { error: 'access_denied', error_description: 'the person left the sign-in' }),
   };
   return async (ctx, body) => {
     const match = route.exec(ctx.path);
@@ -79,7 +79,11 @@ export function createInteractions(parts: InteractionParts): (ctx: Parameterized
     const step: Step = { ctx, details, app, redirectUri, action: `/interaction/${uid}`, csrf, form };
     if (action === undefined) await show(parts, step);
     else if (!parts.csrf.holds(uid, form.get('csrf'), (name) => ctx.get(name))) {
-      sendPage(ctx, 403, messagePage('This form cannot be accepted', 'It did not come from our own page. Go back to the app and start again.'));
+      sendPage(
+        ctx,
+        403,
+        messagePage('This form cannot be accepted', 'It did not come from our own page. Go back to the app and start again.'),
+      );
     } else await steps[action]?.(parts, step);
     return true;
   };
@@ -169,7 +173,8 @@ async function secondFactor(parts: InteractionParts, step: Step): Promise<void> 
   if (verdict === 'ok') return signedIn(parts, step, pending.userId, ['pwd', 'otp']);
   parts.onEvent({ type: 'second_factor.refused', userId: pending.userId, ip: ctx.ip, reason: verdict });
   if (!ok) ctx.set('retry-after', String(retryAfterS));
-  const text = verdict === 'wrong' ? 'The code is not right. Wait for the next one and try again' : 'There were too many wrong codes. Try again later';
+  const text =
+    verdict === 'wrong' ? 'The code is not right. Wait for the next one and try again' : 'There were too many wrong codes. Try again later';
   showCode(step, pending.userId, [{ field: 'code', text }]);
 }
 
@@ -184,7 +189,7 @@ async function signedIn(parts: InteractionParts, step: Step, userId: string, amr
   // Another person than the browser was signed in as: the old session ends here, not in the new person's hands.
   if (details.session !== undefined && details.session.accountId !== userId) await forgetSession(parts, details);
   parts.onEvent({ type: 'sign_in.ok', userId, clientId: String(details.params['client_id']), ip: ctx.ip });
-  await finish(parts, step, { login: { accountId: userId, amr, remember: true } });
+  await finish(step, { login: { accountId: userId, amr, remember: true } });
 }
 
 async function decide(parts: InteractionParts, step: Step): Promise<void> {
@@ -194,17 +199,17 @@ async function decide(parts: InteractionParts, step: Step): Promise<void> {
   const clientId = String(details.params['client_id']);
   if (form.get('decision') !== 'allow') {
     parts.onEvent({ type: 'consent.denied', userId, clientId });
-    return finish(parts, step, { error: 'access_denied', error_description: 'the person did not allow this' });
+    return finish(step, { error: 'access_denied', error_description: 'the person did not allow this' });
   }
   const scopes = await mustAsk(parts.store, userId, app, requestedScopes(details));
   await recordConsent(parts.store, userId, app, scopes, 'consent_ui');
   parts.onEvent({ type: 'consent.given', userId, clientId, scopes });
-  await finish(parts, step, { consent: {} });
+  await finish(step, { consent: {} });
 }
 
 async function switchAccount(parts: InteractionParts, step: Step): Promise<void> {
   await forgetSession(parts, step.details);
-  await finish(parts, step, {});
+  await finish(step, {});
 }
 
 /** Ends the browser's session and frees the interaction from it. */
@@ -217,7 +222,7 @@ async function forgetSession(parts: InteractionParts, details: Details): Promise
 }
 
 /** Hands the result to the library: its address goes on with the authorisation. */
-async function finish(parts: InteractionParts, step: Step, result: Parameters<Provider['interactionResult']>[2]): Promise<void> {
+async function finish(step: Step, result: Parameters<Provider['interactionResult']>[2]): Promise<void> {
   const { ctx, details } = step;
   details.result = result as NonNullable<Details['result']>;
   await details.persist();

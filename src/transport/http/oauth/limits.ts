@@ -37,7 +37,8 @@ export function createLimits(buckets: SharedBuckets, rateScale: number) {
       const path = request.url.split('?', 1)[0] ?? '';
       if (path.startsWith('/.well-known/') || path.startsWith('/assets/') || request.method === 'OPTIONS') return undefined;
       const name = nameOf(path, request);
-      const key = path === '/oauth2/token' || path === '/oauth2/introspect' ? `${clientOf(request)}:${request.remoteAddress}` : request.remoteAddress;
+      const key =
+        path === '/oauth2/token' || path === '/oauth2/introspect' ? `${clientOf(request)}:${request.remoteAddress}` : request.remoteAddress;
       const { ok, retryAfterS } = await take(name, key);
       return ok ? undefined : tooMany(limits[name], retryAfterS);
     },

@@ -34,8 +34,16 @@ export function createMiddleware(parts: MiddlewareParts): Middleware {
     if (ctx.path.startsWith('/assets/')) return sendStyles(ctx);
     if (ctx.path === '/.well-known/jwks.json' && ctx.method !== 'OPTIONS') return sendKeys(ctx, parts);
     if (await answerPage(ctx, body, parts)) return undefined;
-    if (ctx.path === '/oauth2/introspect' && ctx.method === 'POST' && clientOf({ body, headers: { authorization: ctx.get('authorization') } }) === '') {
+    if (
+      ctx.path === '/oauth2/introspect' &&
+      ctx.method === 'POST' &&
+      clientOf({ body, headers: { authorization: ctx.get('authorization') } }) === ''
+    ) {
       return refuse(ctx, 401, 'invalid_client', 'client authentication is required');
+    }
+    // The library answers in the mode that was asked for, also errors, and one of its modes is a page with a script.
+    if (ctx.path === '/oauth2/authorize' && ![undefined, 'query'].includes(ctx.query['response_mode'] as string | undefined)) {
+      return refuseOnPage(ctx, { error: 'invalid_request', error_description: 'response_mode must be query' });
     }
     await next();
     return finish(ctx as unknown as KoaContextWithOIDC, parts);
@@ -50,7 +58,9 @@ async function answerPage(ctx: ParameterizedContext, body: Buffer, parts: Middle
     const busy = error instanceof TmcpError && error.code === 'SERVICE_UNAVAILABLE';
     if (!busy) parts.onFault(error);
     if (busy) ctx.set('retry-after', String(error.retryAfter ?? 1));
-    const text = busy ? 'Many people sign in right now. Try again in a moment.' : 'Something went wrong on our side. Try again in a moment.';
+    const text = busy
+      ? 'Many people sign in right now. Try again in a moment.'
+      : 'Something went wrong on our side. Try again in a moment.';
     sendPage(ctx, busy ? 503 : 500, messagePage('This did not work', text));
     return true;
   }
@@ -64,7 +74,8 @@ async function finish(ctx: KoaContextWithOIDC, parts: MiddlewareParts): Promise<
   }
   if (route === 'introspection') {
     ctx.set('pragma', 'no-cache');
-    if (ctx.status === 200 && ctx.oidc.client?.clientAuthMethod === 'none') refuse(ctx, 401, 'invalid_client', 'only a client with a secret may ask');
+    if (ctx.status === 200 && ctx.oidc.client?.clientAuthMethod === 'none')
+      refuse(ctx, 401, 'invalid_client', 'only a client with a secret may ask');
   }
   if (route === 'discovery' && ctx.status === 200) {
     const { claims_supported: _claims, claims_parameter_supported: _parameter, ...body } = ctx.body as Record<string, unknown>;
@@ -89,24 +100,30 @@ async function completeTokens(ctx: KoaContextWithOIDC, parts: MiddlewareParts): 
     access_token: `${tepPrefix}${String(body['access_token'])}`,
     user_id: claims.sub,
     wallet_id: claims.wallet_id,
-    ...(app?.classification === 'official' ? { preapproved_scopes: granted.filter((scope) => passesUnasked(app, scope)), privileged: false } : {}),
+    ...(app?.classification === 'official'
+      ? { preapproved_scopes: granted.filter((scope) => passesUnasked(app, scope)), privileged: false }
+      : {}),
   };
   const { sub: userId, client_id: clientId, session_id: grantId } = claims;
   parts.onEvent({ type: 'token.issued', userId, clientId, grantId, scopes: granted });
 }
 
-/** Errors that cannot be redirected: a page for browsers, JSON for everybody else and on every endpoint that is no page. */
+/** The library's errors that cannot be redirected. */
 export function renderError(ctx: KoaContextWithOIDC, out: ErrorOut): void {
   const route = (ctx as { _matchedRouteName?: string })._matchedRouteName;
   const error = out.error === 'invalid_redirect_uri' ? 'invalid_request' : out.error;
-  const description = out.error_description;
-  const page = route === 'authorization' || route === 'resume';
-  if (!page || wantsJson(ctx)) {
-    ctx.body = { error, ...(description === undefined ? {} : { error_description: description }) };
-    return;
-  }
-  const text = ctx.status >= 500 ? 'Something went wrong on our side. Try again in a moment.' : `The app sent a request that cannot be accepted: ${description ?? error}.`;
-  sendPage(ctx, ctx.status, messagePage('This sign-in cannot go on', text, error));
+  const description = out.error_description ?? error;
+  if (route === 'authorization' || route === 'resume') refuseOnPage(ctx, { error, error_description: description }, ctx.status);
+  else ctx.body = { error, error_description: description };
+}
+
+/** An error of an address that people open: a page for browsers, JSON for everybody else. */
+function refuseOnPage(ctx: ParameterizedContext, body: { readonly error: string; readonly error_description: string }, status = 400): void {
+  if (wantsJson(ctx)) return refuse(ctx, status, body.error, body.error_description);
+  const ours = 'Something went wrong on our side. Try again in a moment.';
+  const text = status >= 500 ? ours : `The app sent a request that cannot be accepted: ${body.error_description}.`;
+  ctx.set('cache-control', 'no-store');
+  sendPage(ctx, status, messagePage('This sign-in cannot go on', text, body.error));
 }
 
 function wantsJson(ctx: ParameterizedContext): boolean {

@@ -54,7 +54,12 @@ export interface IdentityStore {
   };
   readonly consents: {
     list(userId: string, appId: string): Promise<readonly { readonly scope: string; readonly scopeHash: string }[]>;
-    put(userId: string, appId: string, entries: readonly { scope: string; hash: string }[], method: 'consent_ui' | 'preapproved'): Promise<void>;
+    put(
+      userId: string,
+      appId: string,
+      entries: readonly { scope: string; hash: string }[],
+      method: 'consent_ui' | 'preapproved',
+    ): Promise<void>;
   };
   readonly guards: {
     charge(subject: string): Promise<{ readonly lockedForMs: number }>;

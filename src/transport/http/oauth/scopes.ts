@@ -39,7 +39,12 @@ const table: Readonly<Record<string, ScopeRow>> = {
   'room:invite': { sensitivity: 'high', text: 'Invite people to your rooms', consent: 'ask' },
   'system:notifications': { sensitivity: 'high', text: 'Show you notifications of the system', consent: 'ask', officialOnly: true },
   'wallet:admin': { sensitivity: 'critical', text: 'Change the settings of your wallet', consent: 'ask', officialOnly: true },
-  'messaging:broadcast': { sensitivity: 'critical', text: 'Send one message to many rooms in your name', consent: 'ask', officialOnly: true },
+  'messaging:broadcast': {
+    sensitivity: 'critical',
+    text: 'Send one message to many rooms in your name',
+    consent: 'ask',
+    officialOnly: true,
+  },
   'analytics:detailed': { sensitivity: 'high', text: 'See in detail how you use apps', consent: 'ask', officialOnly: true },
 };
 
@@ -71,7 +76,9 @@ export function scopeCard(scope: string): ScopeCard {
 /** Names the meaning a person is shown for `scope`. */
 export function scopeHash(scope: string): string {
   const { sensitivity, text, note } = scopeCard(scope);
-  return createHash('sha256').update(JSON.stringify([scope, sensitivity, text, note ?? ''])).digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify([scope, sensitivity, text, note ?? '']))
+    .digest('base64url');
 }
 
 /** Whether a person need not be asked: storage of the app's own data never, `user:read` when the reviewer let it pass. */

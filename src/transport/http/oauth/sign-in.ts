@@ -15,7 +15,10 @@ type Parts = Pick<IdentityOptions, 'store' | 'hasher' | 'serverName'>;
 const longestName = 255;
 
 /** Makes the check. The hash of nobody's password is made once, with the costs of real ones. */
-export async function createSignIn(parts: Parts, nobodysPassword: string): Promise<(account: string, password: string) => Promise<SignInResult>> {
+export async function createSignIn(
+  parts: Parts,
+  nobodysPassword: string,
+): Promise<(account: string, password: string) => Promise<SignInResult>> {
   const { store, hasher, serverName } = parts;
   const nobody = await hasher.hash(nobodysPassword);
   return async (account, password) => {

@@ -34,10 +34,13 @@ export function consentPage(view: ConsentPage): string {
 <ul class="scopes" aria-labelledby="asked">
 ${asked.map(item)}
 </ul>
-${also.length > 0 && html`<h2 id="also">Without asking</h2>
+${
+  also.length > 0 &&
+  html`<h2 id="also">Without asking</h2>
 <ul class="scopes" aria-labelledby="also">
 ${also.map(item)}
-</ul>`}
+</ul>`
+}
 <div class="actions pair">
 <form method="post" action="${action}/consent">${proof(csrf)}<button type="submit" name="decision" value="allow">Allow</button></form>
 <form method="post" action="${action}/consent">${proof(csrf)}<button type="submit" name="decision" value="deny" class="plain">Deny</button></form>

@@ -53,6 +53,7 @@ input.code { font-size: 1.375rem; letter-spacing: .3em; font-variant-numeric: ta
 .summary a { color: inherit; font-weight: 600; }
 .actions { display: flex; flex-direction: column; gap: .625rem; margin-top: 1.5rem; }
 .actions form { margin: 0; }
+form + .actions { margin-top: .625rem; }
 button { width: 100%; min-height: 2.875rem; padding: .5rem 1rem; font: inherit; font-weight: 650; border-radius: .6rem; cursor: pointer;
   border: 1px solid transparent; background: var(--accent); color: var(--on-accent); }
 button:hover { background: var(--accent-strong); }
@@ -79,7 +80,7 @@ a { color: var(--accent); text-underline-offset: .15em; }
 @media (min-width: 34rem) {
   body { justify-content: center; }
   main { padding: 2.25rem 2.25rem 2rem; }
-  .actions.pair { flex-direction: row-reverse; }
+  .actions.pair { flex-direction: row; }
   .actions.pair > * { flex: 1; }
 }
 @media (forced-colors: active) { .level, .tile, .summary { border: 1px solid; } }
