@@ -11,7 +11,6 @@ const owners = {
   pg: '^src/persistence/',
   '@electric-sql/pglite': '^src/persistence/',
   ioredis: '^src/(persistence/redis|transport/cluster)/',
-  'rate-limiter-flexible': '^src/(persistence/redis|transport/cluster)/',
   pino: '^src/log\\.ts$',
   'prom-client': '^src/metrics\\.ts$',
   'oidc-provider': '^src/transport/http/',

@@ -53,7 +53,8 @@ function main() {
   const names = readdirSync(folder).filter((name) => name.endsWith('.md') && name !== 'README.md');
   const fragments = Object.fromEntries(names.map((name) => [name, readFileSync(join(folder, name), 'utf8')]));
   const version = process.argv.includes('--release') ? process.argv[process.argv.indexOf('--release') + 1] : undefined;
-  if (process.argv.includes('--release') && !/^\d+\.\d+\.\d+$/.test(version ?? '')) throw new Error('usage: npm run changelog -- --release 1.2.0');
+  if (process.argv.includes('--release') && !/^\d+\.\d+\.\d+$/.test(version ?? ''))
+    throw new Error('usage: npm run changelog -- --release 1.2.0');
   const title = version === undefined ? 'Unreleased' : `${version} (${new Date().toISOString().slice(0, 10)})`;
   const section = sectionOf(title, fragments);
   if (process.argv.includes('--check')) return;

@@ -44,7 +44,14 @@ let client: Client | undefined;
 async function start(): Promise<void> {
   server = await startTmcp(
     ['dev'],
-    { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_LOG_LEVEL: 'warn' },
+    {
+      TMCP_PORT: String(port),
+      TMCP_DATA_DIR: dataDir,
+      TMCP_METRICS_PORT: '0',
+      TMCP_LOG_LEVEL: 'warn',
+      TMCP_WALLET_URL: `http://127.0.0.1:${walletPort}`,
+      TMCP_WALLET_TOKEN: walletToken,
+    },
     `${origin}/readyz`,
   );
 }
@@ -52,11 +59,10 @@ async function start(): Promise<void> {
 async function demo(): Promise<void> {
   process.stdout.write(`A TMCP server on ${database === undefined ? 'PGlite' : 'Postgres'}, data in ${dataDir}\n\n1. Start\n`);
   const wallet = await startTmcp(
-    ['wallet-sandbox'],
-    { TMCP_WALLET_PORT: String(walletPort), TMCP_DATA_DIR: dataDir },
+    ['wallet-sandbox', '--port', String(walletPort), '--data-dir', dataDir, '--token', walletToken],
+    {},
     `http://127.0.0.1:${walletPort}/healthz`,
   );
-  process.env['TMCP_WALLET_URL'] = wallet.url;
   await start();
   const fixtures = await json<Fixtures>(`${origin}/dev/fixtures`);
   const alice = fixtures.users.find((user) => user.user_id === '@alice:tween.example');

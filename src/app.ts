@@ -11,6 +11,7 @@ import { compileCatalogue } from './actors/runtime/validators.ts';
 import { createChargeRunner } from './actors/payment/charge-runner.ts';
 import { createPaymentBehaviour } from './actors/payment/payment.ts';
 import type { Clock, JournalEntry, Principal } from './actors/ports.ts';
+import { sessionLifecycle } from './actors/session/session.machine.ts';
 import { createUserBehaviour } from './actors/user/user.ts';
 import { createVaultBehaviour } from './actors/vault/vault.ts';
 import type { Config } from './config.ts';
@@ -59,6 +60,8 @@ export interface AppOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Runs when everything is there and before the first request can come. */
+  readonly beforeListening?: (app: AppParts) => Promise<void>;
   /** Doors that exist only in dev. */
   readonly devDoors?: (app: AppParts) => DevDoors;
 }
@@ -229,6 +232,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   const { registry, timers, outbox, journal, revocations, identity, wallet, redis, metrics } = parts;
   await timers.start();
   await outbox.start();
+  await options.beforeListening?.(parts);
   const server: TmcpServer = await createServer({
     host: config.host,
     port: config.port,
@@ -240,7 +244,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     bus: parts.bus,
     revocations,
     resumes: parts.resumes,
-    buckets: parts.buckets,
+    lifecycle: sessionLifecycle(),
     identity,
     clock,
     metrics,

@@ -62,11 +62,7 @@ export const options = {
     'The origin clients reach, also the OAuth issuer; https unless loopback. In dev it follows TMCP_HOST and TMCP_PORT.',
     required,
   ),
-  serverName: optional(
-    'TMCP_SERVER_NAME',
-    text,
-    "The part after the colon of local users' ids; the host of TMCP_PUBLIC_URL when not set.",
-  ),
+  serverName: optional('TMCP_SERVER_NAME', text, "The part after the colon of local users' ids; the host of TMCP_PUBLIC_URL when not set."),
   allowedOrigins: option(
     'TMCP_ALLOWED_ORIGINS',
     list(origin),

@@ -87,6 +87,7 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
     database,
     clock,
     log,
+    beforeListening: (parts) => seed(parts, sandbox, apps, drawn, users),
     devDoors: (parts) =>
       createDoors({
         clock,
@@ -96,7 +97,6 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
         addUser: async (userId, balance) => addPerson(parts, sandbox, { userId, displayName: userId, balance }, await state.once(`user ${userId}`, drawSecrets)),
       }),
   });
-  await seed(app.parts, sandbox, apps, drawn, users);
   return {
     app,
     url: app.url,
@@ -146,9 +146,12 @@ async function addPerson(
   const walletId = await fund(sandbox, userId, Math.round(balance * 100));
   const deviceId = fixtureDeviceId(userId);
   const key = createPublicKey(createPrivateKey(secrets.deviceKey)).export({ type: 'spki', format: 'der' }).toString('base64');
-  const device = { deviceId, name: 'Fixture device', platform: 'desktop', algorithm: 'ECDSA_P256', keyData: key };
+  const device = { deviceId, name: 'Fixture device', platform: 'desktop', algorithm: 'ECDSA_P256', key };
   await parts.ask(`user:${userId}`, 'device.enrol', device);
-  if (factors) await parts.ask(`user:${userId}`, 'mfa.enrol', { pin: secrets.pin, totpSecret: secrets.totpSecret });
+  if (factors) {
+    await parts.ask(`user:${userId}`, 'mfa.enrol', { pin: secrets.pin });
+    await parts.ask(`user:${userId}`, 'mfa.enrol', { totpSecret: secrets.totpSecret });
+  }
   return {
     user_id: userId,
     display_name: displayName,

@@ -45,7 +45,7 @@ const env: Record<string, string> = {
   DATABASE_URL: postgres.url,
   TMCP_WALLET_URL: `http://127.0.0.1:${walletPort}`,
   TMCP_WALLET_TOKEN: walletToken,
-  ...(values.control ? { NODE_ENV: 'test', TMCP_TEST_ACK_BEFORE_COMMIT: '1' } : {}),
+  ...(values.control ? { NODE_ENV: 'test', TMCP_TEST_ACK_BEFORE_COMMIT: 'on' } : {}),
 };
 
 async function post<T>(path: string, body: unknown): Promise<T> {

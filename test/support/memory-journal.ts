@@ -34,8 +34,8 @@ export interface MemoryJournal extends Journal, ActorStore, VaultStore {
   failNext(count?: number, error?: Error): void;
   /** Makes `append` refuse as a full journal does, until told otherwise. */
   refuse(on: boolean): void;
-  /** Makes every read reject, as when the database is away, until told otherwise. */
-  unreadable(on: boolean): void;
+  /** Makes reads reject, as when the database is away, until told otherwise: all of them, or only those of values. */
+  unreadable(on: boolean | 'values'): void;
   /** The process dies: what waits is gone and nobody is told. What was committed stays. */
   crash(): void;
   /** Every committed entry, oldest first. */
@@ -66,7 +66,7 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): MemoryJ
   let waiting: { readonly entry: JournalEntry; readonly flushed: Flushed }[] = [];
   let failures: Error[] = [];
   let refusing = false;
-  let away = false;
+  let away: boolean | 'values' = false;
   let scheduled = false;
 
   const write = (entry: JournalEntry): void => {
@@ -121,8 +121,10 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): MemoryJ
     return tried;
   };
 
-  const read = <T>(answer: () => T): Promise<T> =>
-    away ? Promise.reject(new Error('the store is away')) : Promise.resolve().then(() => structuredClone(answer()));
+  const read = <T>(answer: () => T, what?: 'values'): Promise<T> =>
+    away === true || (away === 'values' && what === 'values')
+      ? Promise.reject(new Error('the store is away'))
+      : Promise.resolve().then(() => structuredClone(answer()));
 
   return {
     committed,
@@ -188,7 +190,7 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): MemoryJ
           if (row !== undefined && row.value !== null) found.push({ key, version: row.version, value: row.value });
         }
         return found;
-      }),
+      }, 'values'),
     conflicts: (address, limit) => read(() => (actors.get(address)?.conflicts ?? []).slice(0, limit)),
   };
 }

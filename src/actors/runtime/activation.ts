@@ -329,9 +329,10 @@ export class Activation<S> implements ActorContext {
     this.#unflushed--;
     if (this.#unflushed === 0) for (const resolve of this.#quiet.splice(0)) resolve();
     if (error !== undefined) {
+      // Out of use before anyone is answered: its state is ahead of what is stored, and an answer lets repeats in.
+      if (this.#phase !== 'dropped') this.#host.failed(this as Activation<unknown>, error);
       const answer = new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error });
       for (const settlement of settle) this.#answer({ message: settlement.message, error: answer });
-      if (this.#phase !== 'dropped') this.#host.failed(this as Activation<unknown>, error);
       return;
     }
     this.#existed = true;

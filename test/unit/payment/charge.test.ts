@@ -192,6 +192,24 @@ describe('an unknown outcome', () => {
   });
 });
 
+describe('a request whose commit fails', () => {
+  it('[PAY7] is not told to its repeats as made', async () => {
+    const world = await PaymentWorld.open({ autoFlush: false });
+    const order = world.order(20);
+    const asked = Array.from({ length: 5 }, () => world.ask('tween.wallet.pay', order));
+    await world.settle();
+    world.journal.failNext();
+    world.journal.flush();
+    await world.settle();
+    expect(asked.map(({ answer }) => answer?.error?.code)).toEqual(['SERVICE_UNAVAILABLE', undefined, undefined, undefined, undefined]);
+    expect(asked.slice(1).map(({ answer }) => answer)).toEqual(Array.from({ length: 4 }, () => undefined));
+    await world.settle({ flush: true });
+    const views = asked.slice(1).map(({ answer }) => answer?.result);
+    expect(new Set(views.map((view) => view?.payment_id)).size).toBe(1);
+    expect((await world.journal.load(`payment:${views[0]?.payment_id}`))?.seq).toBe(1);
+  });
+});
+
 describe('the runner alone', () => {
   const now = 13 * 3_600_000;
   const row = (intentAt: number): OutboxRow => ({

@@ -47,7 +47,6 @@ const ownerRules: Readonly<Record<string, string>> = {
   'one-owner-of-pg': 'pg',
   'one-owner-of-electric-sql-pglite': '@electric-sql/pglite',
   'one-owner-of-ioredis': 'ioredis',
-  'one-owner-of-rate-limiter-flexible': 'rate-limiter-flexible',
   'one-owner-of-pino': 'pino',
   'one-owner-of-prom-client': 'prom-client',
   'one-owner-of-oidc-provider': 'oidc-provider',

@@ -167,6 +167,9 @@ describe('listing', () => {
     ]);
     expect(last.pagination.has_more).toBe(false);
     expect((await world.call('tween.storage.list', { offset: 1_000 })).keys).toEqual([]);
+    await world.call('tween.storage.set', { key: 'k9', value: 'v' });
+    await world.call('tween.storage.remove', { key: 'k0' });
+    expect((await world.call('tween.storage.list', {})).keys.map((row) => row.key)).toEqual(['k1', 'k2', 'k3', 'k4', 'k9']);
   });
 
   it('[STO18] 1,000 keys are listed whole and loaded in a moment', async () => {
@@ -196,31 +199,31 @@ describe('at rest', () => {
     expect(await world.value('a')).toBe('a secret text');
     // The value of one key in the place of another: what someone with access to the rows might try.
     world.restart();
-    world.journal.append(
-      {
-        address,
-        kind: 'vault',
-        baseSeq: 2,
-        seq: 3,
-        machineVersion: 1,
-        storage: [{ ...(a as NonNullable<typeof a>), value: (b as NonNullable<typeof b>).value }],
-      },
-      () => {},
-    );
+    const [rowA, rowB] = [a as NonNullable<typeof a>, b as NonNullable<typeof b>];
+    const storage = [
+      { ...rowA, value: rowB.value },
+      { ...rowA, key: 'c' },
+    ];
+    world.journal.append({ address, kind: 'vault', baseSeq: 2, seq: 3, machineVersion: 1, storage }, () => {});
+    const elsewhere = 'vault:@alice:tween.example:ma_other';
+    world.journal.append({ address: elsewhere, kind: 'vault', baseSeq: 0, seq: 1, machineVersion: 1, storage: [rowA] }, () => {});
     await quiet();
     expect(await world.refusal('tween.storage.get', { key: 'a' })).toMatchObject({ code: 'INTERNAL_ERROR' });
+    expect(await world.refusal('tween.storage.get', { key: 'c' })).toMatchObject({ code: 'INTERNAL_ERROR' });
+    const other = principal('@alice:tween.example', 'ma_other');
+    expect(await world.refusal('tween.storage.get', { key: 'a' }, other)).toMatchObject({ code: 'INTERNAL_ERROR' });
     expect(await world.value('b')).toBe('another text');
     expect(world.restarts).toEqual([]);
   });
 
   it('[STO6] values beyond the cache come from the store, and what is not flushed always stays in memory', async () => {
     const world = new World({ autoFlush: false, vault: { cacheBytesPerVault: 1_000 } });
-    const asked = Array.from({ length: 20 }, (_, n) => world.ask('tween.storage.set', { key: `k${n}`, value: `${n}`.repeat(400) }));
+    const accepted = (n: number) => ({ key: `k${n}`, value: `${n}`.repeat(400), durability: 'accepted' as const });
+    const asked = Array.from({ length: 20 }, (_, n) => world.ask('tween.storage.set', accepted(n)));
     await quiet();
-    const reads = Array.from({ length: 20 }, (_, n) => world.ask('tween.storage.get', { key: `k${n}` }));
+    for (let n = 0; n < 20; n++) expect(world.ask('tween.storage.get', { key: `k${n}` }).answer?.result.value).toBe(`${n}`.repeat(400));
     world.journal.flush();
     await Promise.all(asked.map((one) => one.done));
-    for (const [n, read] of reads.entries()) expect((await read.done).value).toBe(`${n}`.repeat(400));
     for (let n = 0; n < 20; n++) expect(await world.value(`k${n}`)).toBe(`${n}`.repeat(400));
     const { items } = await world.call('tween.storage.batchGet', { keys: Array.from({ length: 20 }, (_, n) => `k${n}`) });
     expect(items).toHaveLength(20);

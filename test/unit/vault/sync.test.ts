@@ -432,6 +432,21 @@ describe('pull', () => {
     expect((await world.call('tween.sync.pull', { cursor: kept.cursor })).reset).toBeUndefined();
   });
 
+  it('[STO35] a client that reads its pages slowly starts afresh when a removal it has not seen may be gone', async () => {
+    const world = new World();
+    await world.call('tween.storage.set', { key: 'a', value: '1' });
+    const { cursor } = await world.call('tween.sync.pull', {});
+    await world.call('tween.storage.set', { key: 'b', value: '1' });
+    await world.call('tween.storage.remove', { key: 'a' });
+    world.clock.advance(29 * dayMs);
+    const page = await world.call('tween.sync.pull', { cursor, limit: 1 });
+    expect(page).toMatchObject({ changes: [{ key: 'b' }], has_more: true });
+    world.clock.advance(2 * dayMs);
+    world.journal.dropRows(address, (row) => row.deleted);
+    world.restart();
+    expect(await world.call('tween.sync.pull', { cursor: page.cursor })).toMatchObject({ reset: true, changes: [{ key: 'b' }] });
+  });
+
   it('[STO35] past 10,000 tombstones the oldest are forgotten: older cursors start afresh and a listing still ends', async () => {
     const world = new World();
     await world.call('tween.storage.set', { key: 'live', value: '1' });

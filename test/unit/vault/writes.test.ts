@@ -153,9 +153,7 @@ describe('commit', () => {
     await world.call('tween.storage.set', { key: 'k', value: 'server' });
     world.restart({ cacheBytesPerVault: 0 });
     const stale = { key: 'k', value: 'old', client_timestamp: 1, idempotency_key: 'i1' };
-    await world.call('tween.storage.usage', {});
-    world.journal.unreadable(true);
-    // Neither the key's first answer nor the stored value can be read.
+    world.journal.unreadable('values');
     expect(await world.refusal('tween.storage.set', stale)).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
     world.journal.unreadable(false);
     expect(await world.call('tween.storage.set', stale)).toMatchObject({ conflict_detected: true, server_value: 'server' });
@@ -316,6 +314,22 @@ describe('last writer', () => {
     expect(await next.done).toMatchObject({ version: 2 });
     expect(await read.done).toMatchObject({ value: 'next' });
     expect((await lostAgain.done).results[0]).toMatchObject({ server_value: 'next', conflict_detected: true });
+  });
+
+  it('[STO7] nobody overtakes a write that reads first', async () => {
+    const world = new World({ vault: { cacheBytesPerVault: 0 } });
+    await world.call('tween.storage.set', { key: 'cold', value: 'stored' });
+    world.restart();
+    await world.call('tween.storage.usage', {});
+    const ops = [
+      { op_id: 'd:1', key: 'cold', kind: 'set' as const, value: 'older', client_timestamp: 1 },
+      { op_id: 'd:2', key: 'k', kind: 'set' as const, value: 'first', client_timestamp: world.seconds + 1 },
+    ];
+    const asked = [world.ask('tween.sync.push', { ops }), world.ask('tween.storage.set', { key: 'k', value: 'second' })];
+    const read = world.ask('tween.storage.get', { key: 'k' });
+    await Promise.all(asked.map((one) => one.done as Promise<unknown>));
+    expect((await read.done).value).toBe('second');
+    expect(await world.value('k')).toBe('second');
   });
 
   it('[STO7] whoever waits behind a write that reads is answered when the vault is rebuilt', async () => {
