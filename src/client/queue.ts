@@ -16,8 +16,9 @@ export interface QueuedOp {
 }
 
 /**
- * Where the queue lives. Order: `load` gives operations in the order of `append`. Atomicity: an operation is kept when
- * `append` resolves. `nextCounter` never gives the same number twice for a device, also after a crash.
+ * Where the queue lives; one client uses it, for one user. Order: numbers grow in the order of the calls of `nextCounter`. Atomicity: an
+ * operation is kept when `append` resolves, and nothing of it when it rejects. `nextCounter` never gives a number twice for a device,
+ * also after a crash or when the store was wiped; it has at most 15 digits. What `remove` took may come back after a crash.
  */
 export interface QueueStore {
   load(): Promise<QueuedOp[]>;
@@ -27,13 +28,26 @@ export interface QueueStore {
   close(): Promise<void>;
 }
 
-/** A queue that dies with the process: for tests and for runtimes without storage. Counters start at the wall clock, so a restart does not reuse them. */
+/**
+ * Where a queue without a past begins to count: above whatever an earlier queue of the device used, for none takes more than a
+ * hundred numbers a millisecond. The server takes a number it has seen for a repeat, so starting at 1 would lose writes.
+ */
+export function firstCounter(): number {
+  return Date.now() * 100;
+}
+
+/** The number in an operation's id. */
+export function counterOf(opId: string): number {
+  return Number(opId.slice(opId.lastIndexOf(':') + 1));
+}
+
+/** A queue that dies with the process: for tests and for runtimes without storage. */
 export class MemoryQueue implements QueueStore {
   readonly #ops = new Map<string, QueuedOp>();
   #counter: number;
 
-  constructor(firstCounter = Date.now() * 1000) {
-    this.#counter = firstCounter;
+  constructor(first = firstCounter()) {
+    this.#counter = first;
   }
 
   async load(): Promise<QueuedOp[]> {

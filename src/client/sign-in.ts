@@ -1,6 +1,10 @@
 /** Helpers for signing in with OAuth 2.0 and PKCE (RFC 7636, S256). Web Crypto only, so they run in browsers and Node. */
 
-/** Gives a valid access token; `renew` is true when the last one was refused or is about to expire. */
+/**
+ * Gives a valid access token; `renew` is true when the last one was refused or is about to expire. A rejection means "try later", unless
+ * it is a `TmcpError` that is not retryable (`new TmcpError('INVALID_TOKEN')`: nobody is signed in): at the second of those the client ends.
+ * Every token must be of the same user and app.
+ */
 export type TokenSource = (renew: boolean) => Promise<string>;
 
 /** A code verifier of 256 random bits and its S256 challenge. Keep the verifier for the token request. */

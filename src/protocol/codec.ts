@@ -10,6 +10,7 @@ import { Packr } from 'msgpackr/pack';
 import { Unpackr } from 'msgpackr/unpack';
 import { decodeScanned } from './decode-scanned.ts';
 import { jsonScan } from './json-scan.ts';
+import { limits } from './limits.ts';
 import { type FaultReason, lastScanSawLongBom, prescan } from './prescan.ts';
 
 /** The two subprotocols: `tmcp.msgpack.v1` in binary frames, `tmcp.json.v1` in text frames. */
@@ -45,9 +46,14 @@ export function decodeFrame(format: WireFormat, bytes: Uint8Array | string): unk
   return format === 'msgpack' ? decodeMsgpack(bytes) : decodeJson(bytes);
 }
 
-function decodeMsgpack(bytes: Uint8Array | string): unknown {
+/** The value of a MessagePack frame that a server sent: as `decodeFrame`, with room for the largest answer. */
+export function decodeAnswer(bytes: Uint8Array): unknown {
+  return decodeMsgpack(bytes, limits.answerNodes);
+}
+
+function decodeMsgpack(bytes: Uint8Array | string, nodesAtMost: number = limits.frameNodes): unknown {
   if (typeof bytes === 'string') throw new UndecodableFrame('frame-kind', 0);
-  const fault = prescan(bytes);
+  const fault = prescan(bytes, nodesAtMost);
   if (fault !== undefined) throw new UndecodableFrame(fault.reason, fault.at);
   if (lastScanSawLongBom()) return decodeScanned(bytes);
   // msgpackr's copies are of the class it is given, so a Buffer would put Buffers into the value.

@@ -13,6 +13,8 @@ export const limits = {
   /** Live binding, section 2: the pre-scan. */
   frameDepth: 16,
   frameNodes: 4_096,
+  /** What a client takes in one frame of its server: a full listing holds more values than a request may. */
+  answerNodes: 65_536,
   idBytes: 64,
   batch: 64,
   undecodablePerMinute: 3,

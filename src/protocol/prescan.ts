@@ -49,9 +49,9 @@ let longBom = false;
  * The first fault of a frame that must hold exactly one value, or undefined when it may be decoded.
  * Shape: a node is a value (a map key is none), the outermost included; depth counts open containers, so `[[]]` is 2.
  * Integers must be within ±(2^53 - 1); floats must be finite. Linear in the frame's length; a map's keys are compared in
- * O(n log n). Source: live binding, section 2.
+ * O(n log n). `nodesAtMost` is the request's bound unless told otherwise. Source: live binding, section 2.
  */
-export function prescan(bytes: Uint8Array): PrescanFault | undefined {
+export function prescan(bytes: Uint8Array, nodesAtMost: number = maxNodes): PrescanFault | undefined {
   const end = bytes.length;
   longBom = false;
   if (end === 0) return fault('empty', 0);
@@ -125,6 +125,8 @@ export function prescan(bytes: Uint8Array): PrescanFault | undefined {
       const stop = at + length;
       if (stop > end) return fault('truncated', itemAt);
       if (isKey) {
+        // Only under a larger bound than a request's can more keys be open than there is room for.
+        if (keysTo === maxNodes) return fault('nodes', itemAt);
         if ((length === 9 || length === 11) && isForbiddenKey(bytes, at, length)) return fault('forbidden-key', itemAt);
         keyStarts[keysTo] = at;
         keyLengths[keysTo] = length;
@@ -144,7 +146,7 @@ export function prescan(bytes: Uint8Array): PrescanFault | undefined {
       // An item takes a byte at least: a count that cannot be true is refused before anybody believes it.
       if (items > end - at) return fault('truncated', itemAt);
       nodes += entries;
-      if (nodes > maxNodes) return fault('nodes', itemAt);
+      if (nodes > nodesAtMost) return fault('nodes', itemAt);
       if (depth === maxDepth) return fault('depth', itemAt);
       leftStack[depth] = left;
       keysFromStack[depth] = keysFrom;

@@ -77,7 +77,7 @@ describe('tmcp serve', () => {
       expect(refused.status).not.toBe(0);
       expect(refused.stderr).toContain('fsync');
       const port = await freePort();
-      const server = await startTmcp(['serve'], { ...serveEnv(postgres.url, 'http://127.0.0.1:9', port), TMCP_UNSAFE_DATABASE: 'fsync' }, `http://127.0.0.1:${port}/readyz`);
+      const server = await startTmcp(['serve'], { ...serveEnv(postgres.url, 'http://127.0.0.1:9', port), TMCP_UNSAFE_DATABASE: 'fsync=off' }, `http://127.0.0.1:${port}/readyz`);
       await server.kill('SIGKILL');
     } finally {
       await postgres.stop();

@@ -129,11 +129,11 @@ class Run {
     for (const collect of this.#pending) collect();
   }
 
-  /** Everything works again; long enough for every pause and window. */
+  /** Everything works again; long enough for every pause and window, and for an actor that was set aside for failed commits. */
   async heal(): Promise<void> {
     const world = this.#world;
     world.wallet.heal();
-    for (let n = 0; n < 30; n++) {
+    for (let n = 0; n < 60; n++) {
       world.clock.advance(15_000);
       await world.settle({ flush: true });
       world.wallet.release();

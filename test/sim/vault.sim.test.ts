@@ -21,6 +21,7 @@ const action = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('push' as const), device, order: fc.nat(1_000), repeat: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('accept' as const), device, key }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('pull' as const), device, limit: fc.integer({ min: 1, max: 5 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('lose' as const), device }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('flush' as const), count: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('crash' as const, 'fail' as const, 'passivate' as const) }) },
@@ -73,7 +74,7 @@ class Device {
     this.cursor = result.cursor;
   }
 
-  /** The server is gone: nothing it was asked will be answered. */
+  /** Server or connection are gone: no answer will come. */
   cut(): void {
     this.push = undefined;
     this.pull = undefined;
@@ -139,6 +140,10 @@ describe('a vault among offline devices', () => {
             case 'pull':
               pull(one, step.limit);
               break;
+            case 'lose':
+              // The connection breaks: what was asked may be done, and the device does not hear of it.
+              one.cut();
+              break;
             case 'flush':
               world.journal.flush(step.count);
               break;
@@ -184,6 +189,11 @@ describe('a vault among offline devices', () => {
         }
         const expected = lastWriters(every);
         for (const one of devices) expect(Object.fromEntries(one.map)).toEqual(expected);
+        // Each operation took effect, or lost, at most once.
+        const taken = world.journal.committed.flatMap((entry) =>
+          [...(entry.storage ?? []), ...(entry.conflicts ?? [])].map((row) => row.opId),
+        );
+        expect(taken.filter((opId, n) => taken.indexOf(opId) !== n)).toEqual([]);
         const rows = world.journal.rows(address);
         const live = rows.filter((row) => !row.deleted);
         const usage = world.ask('tween.storage.usage', {});

@@ -83,7 +83,7 @@ export class LiveClient {
   answerPings = true;
   readonly closed: Promise<Closed>;
   #nextId = 1;
-  #buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
   #close: Closed = { code: 1006, reason: '' };
   readonly #waiting = new Set<() => void>();
 

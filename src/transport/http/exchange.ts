@@ -68,7 +68,8 @@ export class Exchange {
     this.#startedAt = context.clock.monotonic();
     this.method = req.getCaseSensitiveMethod();
     this.path = req.getUrl();
-    this.query = req.getQuery();
+    // Its types say text; without a query it is undefined.
+    this.query = req.getQuery() ?? '';
     this.origin = req.getHeader('origin');
     this.#traceParent = req.getHeader('traceparent');
     this.requestId = givenRequestId(req.getHeader('x-request-id')) ?? requestIds + ++requestCount;

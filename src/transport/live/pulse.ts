@@ -5,6 +5,7 @@
 import type { CancelTimer } from '../../actors/ports.ts';
 import { limits } from '../../protocol/limits.ts';
 import { toIso } from '../../protocol/schemas.ts';
+import { EventFrame } from './event-frame.ts';
 import type { LiveSocket } from './live-socket.ts';
 import type { SessionHub } from './session-hub.ts';
 
@@ -95,6 +96,6 @@ export class Pulse {
     }
     session.expiryTold = true;
     this.#hub.scheduleExpiry(session);
-    this.#hub.deliver(session, 'tween.session.expiring', { expires_at: toIso(expiresAt) }, 'expiring');
+    this.#hub.deliver(session, new EventFrame('tween.session.expiring', { expires_at: toIso(expiresAt) }), 'expiring');
   }
 }

@@ -5,17 +5,14 @@
 import type { Principal, Revocation, UserEvent } from '../../actors/ports.ts';
 import { jitter } from '../../ids.ts';
 import { type CloseCode, closeCodes } from '../../protocol/close-codes.ts';
-import { encode } from '../../protocol/codec.ts';
-import { eventEnvelope } from '../../protocol/envelope.ts';
 import { limits } from '../../protocol/limits.ts';
+import { EventFrame } from './event-frame.ts';
 import type { SessionHappening } from './lifecycle.ts';
 import { KeptSessions } from './kept-sessions.ts';
 import type { LiveSocket } from './live-socket.ts';
 import type { LiveOptions } from './options.ts';
 import { Session } from './session.ts';
 import type { KeptEvent } from './replay-buffer.ts';
-
-type Params = Readonly<Record<string, unknown>>;
 
 /** A revocation that arrived, for opens that began before it did. */
 interface Heard {
@@ -137,24 +134,26 @@ export class SessionHub {
   // --- events ---------------------------------------------------------------------------------------------------------------
 
   /** Numbers an event and sends it, or keeps it for when the socket can take it or the session is resumed. */
-  deliver(session: Session, method: string, params: Params, key?: string): void {
+  deliver(session: Session, event: EventFrame, key?: string): void {
     const { events, socket } = session;
-    const format = socket?.format ?? 'msgpack';
-    const flows = socket !== undefined && socket.pausedAt === 0 && !events.hasUnsent;
-    const frame = encode(format, eventEnvelope(format, method, params, events.seq + 1));
-    if (!flows && key !== undefined && events.coalesce(method, params, frame.length, key)) {
+    const { method, params } = event;
+    if (socket !== undefined && socket.pausedAt === 0 && !events.hasUnsent) {
+      const frame = event.numbered(socket.format, events.seq + 1);
+      events.append(method, params, frame.length);
+      events.markSent(events.seq);
+      this.send(socket, frame);
+      return;
+    }
+    if (key !== undefined && events.coalesce(method, params, event.bytes, key)) {
       if (socket === undefined) this.kept.outdated(session);
       return;
     }
-    const held = events.append(method, params, frame.length, flows ? undefined : key);
-    if (flows) {
-      events.markSent(events.seq);
-      this.send(socket, frame);
-    } else if (socket === undefined) {
-      // Nobody can resume past dropped events, so there is nothing to keep them for.
-      if (held) this.kept.outdated(session);
-      else this.happen(session, undefined, 'windowOver');
-    } else if (!held) this.happen(session, socket, 'slow');
+    const held = events.append(method, params, event.bytes, key);
+    if (socket !== undefined) {
+      if (!held) this.happen(session, socket, 'slow');
+    } else if (held) this.kept.outdated(session);
+    // Nobody can resume past dropped events, so there is nothing to keep them for.
+    else this.happen(session, undefined, 'windowOver');
   }
 
   /** Sends what waited for the socket, oldest first, until it is behind again. */
@@ -171,7 +170,7 @@ export class SessionHub {
       for (const { seq, method, params } of events) {
         if (socket.pausedAt !== 0 || !socket.isLive) return;
         session.events.markSent(seq);
-        this.send(socket, encode(format, eventEnvelope(format, method, params, seq)));
+        this.send(socket, new EventFrame(method, params).numbered(format, seq));
       }
     });
   }
@@ -195,7 +194,8 @@ export class SessionHub {
       this.#unsaid.clear();
       for (const unsaid of sessions) {
         if (unsaid.phase === 'closed') continue;
-        this.deliver(unsaid, 'tween.session.durable', { write: unsaid.watermark.mark, db_epoch: this.options.dbEpoch }, 'durable');
+        const params = { write: unsaid.watermark.mark, db_epoch: this.options.dbEpoch };
+        this.deliver(unsaid, new EventFrame('tween.session.durable', params), 'durable');
       }
     });
   }
@@ -203,10 +203,16 @@ export class SessionHub {
   #publish(event: UserEvent): void {
     const own = this.#byUser.get(event.userId);
     if (own === undefined) return;
-    for (const session of own) {
-      if (event.appId !== undefined && event.appId !== session.principal.appId) continue;
-      if (event.exceptSession !== undefined && event.exceptSession === session.id) continue;
-      this.deliver(session, event.method, event.params, event.key);
+    const frame = new EventFrame(event.method, event.params);
+    // This may run in an actor's turn, which must not see a throw of ours.
+    try {
+      for (const session of own) {
+        if (event.appId !== undefined && event.appId !== session.principal.appId) continue;
+        if (event.exceptSession !== undefined && event.exceptSession === session.id) continue;
+        this.deliver(session, frame, event.key);
+      }
+    } catch (error) {
+      this.options.log.error({ event: 'live.publish_failed', method: event.method, err: error }, 'an event could not be delivered');
     }
   }
 
@@ -251,7 +257,7 @@ export class SessionHub {
 
   #announceDrain(session: Session): void {
     const reconnectAfterMs = reconnectFloorMs + Math.floor(jitter() * (this.drainSpreadMs ?? 0));
-    this.deliver(session, 'tween.session.draining', { reconnect_after_ms: reconnectAfterMs }, 'draining');
+    this.deliver(session, new EventFrame('tween.session.draining', { reconnect_after_ms: reconnectAfterMs }), 'draining');
   }
 
   /** Keeps a session without a socket for the resume window, counted from now. */
