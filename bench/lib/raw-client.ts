@@ -101,6 +101,7 @@ export class Asker {
   #next = 65_536;
   #answered = 65_536;
   #first: Buffer | undefined;
+  #replyIdAt = 0;
   answers = 0;
   running = true;
 
@@ -133,9 +134,11 @@ export class Asker {
       const decoded = unpack(payload) as { id: number };
       if (decoded.id !== expected || !this.#check(decoded)) return false;
       this.#first = Buffer.from(payload);
+      // The id's name, then a marker and four bytes; how long the map's header is depends on the encoder.
+      this.#replyIdAt = payload.indexOf('id') + 3;
       return true;
     }
-    // The id is the first member: map header, `id`, marker, four bytes.
-    return payload.readUInt32BE(5) === expected && payload.compare(this.#first, 9, this.#first.length, 9) === 0;
+    const rest = this.#replyIdAt + 4;
+    return payload.readUInt32BE(this.#replyIdAt) === expected && payload.compare(this.#first, rest, this.#first.length, rest) === 0;
   }
 }

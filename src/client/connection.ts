@@ -214,7 +214,10 @@ export class Connection {
   #failed(error: unknown): void {
     if (error instanceof TmcpError && !error.retryable) {
       if (this.#refusedAgain(error)) return;
-    } else if (error instanceof TmcpError) this.comeBackAfter((error.retryAfter ?? 0) * 1_000);
+    } else if (error instanceof TmcpError && error.retryAfter !== undefined) {
+      // Everybody who was refused at this moment heard the same figure.
+      this.comeBackAfter(error.retryAfter * 1_000 + Math.random() * this.#hint.jitterMs);
+    }
     this.#lost(1006, '');
   }
 
@@ -240,15 +243,21 @@ export class Connection {
     }
     this.#letGo();
     if (wasOpen && (code < 4000 || performance.now() - this.#openedAt >= stableMs)) this.#tries = 0;
-    const random = Math.random();
-    const delay = reaction === 'wait' ? floodedMs + random * this.#hint.jitterMs : reconnectDelay(this.#tries, this.#hint, random);
-    this.#tries++;
     this.#deadline = setTimeout(() => {
       this.#move('delayOver');
       void this.#connect();
-    }, Math.max(delay, this.#notBeforeMs));
+    }, this.#delay(reaction === 'wait'));
+    this.#tries++;
     this.#notBeforeMs = 0;
     this.#move('lost', () => this.#hooks.lost(code === closeCodes.frameTooLarge));
+  }
+
+  #delay(flooded: boolean): number {
+    const random = Math.random();
+    if (flooded) return floodedMs + random * this.#hint.jitterMs;
+    // A first try is made when the server said; it has spread its clients itself.
+    if (this.#tries === 0 && this.#notBeforeMs > 0) return this.#notBeforeMs;
+    return Math.max(this.#notBeforeMs, reconnectDelay(this.#tries, this.#hint, random));
   }
 
   /** Nothing that is under way counts any more. */

@@ -1,131 +1,192 @@
 /**
- * Storage writes that work offline: each gets an operation id, is kept in the queue's store, and is pushed until the server
- * answers for it. `tween.sync.push` answers only what is committed, so an operation leaves the queue when it is durable.
+ * Storage writes that work offline: each gets an operation id, is kept in the queue's store, and is sent until the server has
+ * answered for it as durable. Only then does it leave the queue.
  */
-import type { InputOf, MethodName, OutputOf } from '../protocol/catalogue.ts';
+import { TmcpError } from '../protocol/errors.ts';
 import { limits } from '../protocol/limits.ts';
+import { utf8Length } from '../protocol/utf8.ts';
+import { AcceptedLane } from './accepted-lane.ts';
+import { Listeners } from './listeners.ts';
+import { type NewOp, OpLog, type QueueBounds } from './op-log.ts';
+import { Pusher, type PushOutcome, type Sender, type Settled } from './pusher.ts';
 import type { QueuedOp, QueueStore } from './queue.ts';
 
-export interface WriterOptions {
+/** How a write goes to the server while there is a connection: by a push, or first as accepted. Either way it is kept until durable. */
+export type WriteMode = 'durable' | 'accepted';
+
+export interface WriterOptions extends Pick<Sender, 'online' | 'call' | 'report'> {
   readonly deviceId: string;
   readonly queue: QueueStore;
-  readonly online: () => boolean;
-  readonly call: <M extends MethodName>(method: M, params: InputOf<M>) => Promise<OutputOf<M>>;
+  readonly mode: WriteMode;
+  readonly bounds?: QueueBounds;
 }
 
-/** What became of one operation, as `tween.sync.push` answered it. */
-export type PushOutcome = OutputOf<'tween.sync.push'>['results'][number];
+/** A write that waits for this: up to this number, everything must be settled. */
+interface Waiter {
+  readonly upTo: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
 
-const retryMs = 500;
+const defaultBounds: QueueBounds = { ops: 100_000, bytes: 64 * 1024 * 1024 };
+const surrogate = /\p{Surrogate}/u;
 
 export class OfflineWriter {
-  readonly #options: WriterOptions;
-  #queued: QueuedOp[] = [];
-  #flushing: Promise<void> | undefined;
-  #retry: ReturnType<typeof setTimeout> | undefined;
+  readonly #call: Sender['call'];
+  readonly #report: Sender['report'];
+  readonly #log: OpLog;
+  readonly #pusher: Pusher;
+  readonly #lane: AcceptedLane | undefined;
+  readonly #outcomes: Listeners;
+  readonly #waiters = new Set<Waiter>();
   #stopped = false;
-  readonly #outcomes = new Set<(outcome: PushOutcome, op: QueuedOp) => void>();
-  readonly #empty: (() => void)[] = [];
 
   constructor(options: WriterOptions) {
-    this.#options = options;
+    const { deviceId, queue, mode, bounds = defaultBounds, call, online, report } = options;
+    this.#call = call;
+    this.#report = report;
+    this.#log = new OpLog(deviceId, queue, bounds);
+    this.#outcomes = new Listeners(report);
+    const sender: Sender = { log: this.#log, online, call, report, settle: (settled) => this.#settle(settled) };
+    this.#pusher = new Pusher(sender);
+    this.#lane = mode === 'accepted' ? new AcceptedLane(sender, () => this.#pusher.kick()) : undefined;
   }
 
-  /** Operations that are not durable yet. */
+  /** Writes that are not durable yet. */
   get waiting(): number {
-    return this.#queued.length;
+    return this.#log.size;
   }
 
-  async start(): Promise<void> {
-    this.#stopped = false;
-    if (this.#queued.length === 0) this.#queued = await this.#options.queue.load();
+  /**
+   * Queues a write; resolves when the queue's store holds it, online or not. `ttl` is in seconds. Errors: `TmcpError` for a key or value no
+   * server takes; `QueueFullError`; what the store throws. After an error nothing was queued.
+   */
+  async set(key: string, value: string, options: { readonly ttl?: number; readonly baseVersion?: number } = {}): Promise<QueuedOp> {
+    const { ttl, baseVersion } = options;
+    if (utf8Length(value) > limits.storageValueBytes) throw new TmcpError('STORAGE_QUOTA_EXCEEDED', `a value holds at most ${limits.storageValueBytes} bytes`);
+    // It would be stored as another one.
+    if (surrogate.test(value)) throw new TmcpError('INVALID_REQUEST', 'the value holds a lone surrogate');
+    return this.#write({
+      key,
+      kind: 'set',
+      value,
+      ...(ttl === undefined ? {} : { ttl }),
+      ...(baseVersion === undefined ? {} : { base_version: baseVersion }),
+    });
   }
 
+  /** Queues a removal. Errors: as `set`. */
+  async remove(key: string): Promise<QueuedOp> {
+    return this.#write({ key, kind: 'remove' });
+  }
+
+  /** The value that a read should show: the newest queued write of the key, else the server's. Undefined: there is none. Errors: as `Client.call`. */
+  async get(key: string): Promise<string | undefined> {
+    await this.#log.load();
+    for (;;) {
+      const local = this.#log.newest(key);
+      if (local !== undefined) return local.value;
+      const { reading, stop } = this.#log.watch(key);
+      let value: string | undefined;
+      try {
+        value = await this.#read(key);
+      } finally {
+        stop();
+      }
+      // A write that came, or was settled, while the server was asked is newer than its answer.
+      if (this.#log.newest(key) === undefined && !reading.stale) return value;
+    }
+  }
+
+  /** Told of every settled write, conflicts and rejections included, after it left the queue. A rejection nobody listens for is reported. */
+  onOutcome(listener: (outcome: PushOutcome, op: QueuedOp) => void): () => void {
+    return this.#outcomes.add('outcome', ({ outcome, kept }: Settled) => listener(outcome, kept.op));
+  }
+
+  /** Resolves when every write made so far was settled: is durable, or was rejected. Errors: the client was closed before. */
+  async flushed(): Promise<void> {
+    await this.#log.load();
+    await this.#log.appended();
+    const upTo = this.#log.last;
+    if (this.#log.first > upTo) return;
+    if (this.#stopped) throw closed();
+    this.#pusher.kick();
+    await new Promise<void>((resolve, reject) => this.#waiters.add({ upTo, resolve, reject }));
+  }
+
+  // --- for the client ---------------------------------------------------------------------------------------------------------
+
+  /** Loads what an earlier run left. Errors: what the store throws. */
+  load(): Promise<void> {
+    return this.#log.load();
+  }
+
+  /** A session was opened. */
+  opened(session: { readonly seq: number; readonly durable: { readonly db_epoch: string } }): void {
+    this.#lane?.opened(session.durable.db_epoch, session.seq);
+    this.#pusher.reconnected();
+  }
+
+  lost(): void {
+    this.#lane?.lost();
+  }
+
+  /** `tween.session.durable` came. */
+  durable(params: unknown, seq: number): void {
+    void this.#lane?.durable(params, seq);
+  }
+
+  /** Ends it: what is queued stays in the store. Calls under way must have been rejected before. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#retry);
-    await this.#flushing?.catch(() => {});
+    this.#lane?.lost();
+    await this.#pusher.stop();
+    await this.#log.appended();
+    for (const waiter of this.#waiters) waiter.reject(closed());
+    this.#waiters.clear();
   }
 
-  /** Queues a write; resolves when the queue's store holds it, online or not. */
-  set(key: string, value: string, options: { readonly ttl?: number; readonly baseVersion?: number } = {}): Promise<QueuedOp> {
-    return this.#enqueue({ key, kind: 'set', value, ...(options.ttl === undefined ? {} : { ttl: options.ttl }), ...(options.baseVersion === undefined ? {} : { base_version: options.baseVersion }) });
+  async #write(write: NewOp): Promise<QueuedOp> {
+    if (this.#stopped) throw closed();
+    const { key } = write;
+    if (key === '' || utf8Length(key) > limits.storageKeyBytes || surrogate.test(key)) {
+      throw new TmcpError('INVALID_REQUEST', `a key is 1 to ${limits.storageKeyBytes} bytes of well-formed text`);
+    }
+    const kept = await this.#log.add(write);
+    if (this.#lane?.take(kept) !== true) this.#pusher.kick();
+    return kept.op;
   }
 
-  /** Queues a removal. */
-  remove(key: string): Promise<QueuedOp> {
-    return this.#enqueue({ key, kind: 'remove' });
-  }
-
-  /** The value that a read should show: the newest queued write of the key, else the server's. Undefined: there is none. */
-  async get(key: string): Promise<string | undefined> {
-    const local = this.#queued.findLast((op) => op.key === key);
-    if (local !== undefined) return local.kind === 'set' ? local.value : undefined;
+  async #read(key: string): Promise<string | undefined> {
     try {
-      return (await this.#options.call('tween.storage.get', { key })).value;
+      return (await this.#call('tween.storage.get', { key })).value;
     } catch (error) {
-      if ((error as { code?: string }).code === 'KEY_NOT_FOUND') return undefined;
+      if (error instanceof TmcpError && error.code === 'KEY_NOT_FOUND') return undefined;
       throw error;
     }
   }
 
-  /** Told of every answered operation, conflicts and rejections included. */
-  onOutcome(listener: (outcome: PushOutcome, op: QueuedOp) => void): () => void {
-    this.#outcomes.add(listener);
-    return () => this.#outcomes.delete(listener);
-  }
-
-  /** Resolves when everything queued so far is durable on the server. */
-  async flushed(): Promise<void> {
-    this.flushSoon();
-    if (this.#queued.length === 0) return;
-    await new Promise<void>((resolve) => this.#empty.push(resolve));
-  }
-
-  /** Pushes what waits, if there is a connection and no push is under way. */
-  flushSoon(): void {
-    if (this.#stopped || this.#flushing !== undefined || this.#queued.length === 0 || !this.#options.online()) return;
-    this.#flushing = this.#flush().finally(() => {
-      this.#flushing = undefined;
-      if (this.#queued.length > 0 && !this.#stopped) this.#retry = setTimeout(() => this.flushSoon(), retryMs);
-    });
-    this.#flushing.catch(() => {});
-  }
-
-  async #enqueue(part: Omit<QueuedOp, 'op_id' | 'client_timestamp'>): Promise<QueuedOp> {
-    const counter = await this.#options.queue.nextCounter();
-    const op: QueuedOp = { op_id: `${this.#options.deviceId}:${counter}`, client_timestamp: Date.now() / 1000, ...part };
-    await this.#options.queue.append(op);
-    this.#queued.push(op);
-    this.flushSoon();
-    return op;
-  }
-
-  async #flush(): Promise<void> {
-    while (this.#queued.length > 0 && this.#options.online() && !this.#stopped) {
-      const ops = this.#nextPush();
-      const { results } = await this.#options.call('tween.sync.push', { ops });
-      const answered = new Set(results.map((result) => result.op_id));
-      await this.#options.queue.remove([...answered]);
-      const byId = new Map(ops.map((op) => [op.op_id, op]));
-      this.#queued = this.#queued.filter((op) => !answered.has(op.op_id));
-      for (const outcome of results) {
-        const op = byId.get(outcome.op_id);
-        if (op !== undefined) for (const listener of this.#outcomes) listener(outcome, op);
-      }
+  async #settle(settled: readonly Settled[]): Promise<void> {
+    try {
+      await this.#log.settle(settled.map(({ kept }) => kept));
+    } catch (error) {
+      // They are durable; after a restart they are pushed once more and answered as duplicates.
+      this.#report(error);
     }
-    if (this.#queued.length === 0) for (const resolve of this.#empty.splice(0)) resolve();
-  }
-
-  /** The oldest operations that fit one push. */
-  #nextPush(): QueuedOp[] {
-    const ops: QueuedOp[] = [];
-    let bytes = 0;
-    for (const op of this.#queued) {
-      bytes += (op.value?.length ?? 0) * 3 + op.key.length + 200;
-      if (ops.length > 0 && (ops.length >= limits.pushOps || bytes > limits.pushBytes)) break;
-      ops.push(op);
+    for (const each of settled) {
+      const { error, status } = each.outcome;
+      if (this.#outcomes.has('outcome')) this.#outcomes.emit('outcome', each);
+      else if (status === 'rejected') this.#report(new Error(`the write of ${each.kept.op.key} was rejected: ${error?.code} ${error?.message}`));
     }
-    return ops;
+    const { first } = this.#log;
+    for (const waiter of this.#waiters) {
+      if (first <= waiter.upTo) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve();
+    }
   }
+}
+
+function closed(): Error {
+  return new Error('the client is closed');
 }

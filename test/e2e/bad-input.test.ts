@@ -59,6 +59,9 @@ async function overLive(client: Client, operation: Operation, input: unknown): P
 
 const sampleOf = (operation: Operation): Readonly<Record<string, unknown>> => samples[operation.name as keyof typeof samples];
 
+const isText = (operation: Operation, member: string | undefined): boolean =>
+  (operation.input as unknown as { properties: Record<string, { type?: string; anyOf?: unknown }> }).properties[member ?? '']?.type === 'string';
+
 /** A fingerprint of what alice has: it must not change. */
 async function everything(): Promise<string> {
   const reader = await app.client(alice, allScopes);
@@ -96,10 +99,13 @@ describe.each(actorOperations.map((operation) => [operation.name, operation] as 
 
   it('refuses the same over HTTP with 400 and the envelope', async () => {
     const inPath = new Set([...(operation.http?.path ?? '').matchAll(/\{(\w+)\}/g)].map(([, name]) => name));
+    const inQuery = operation.http?.method === 'GET' || operation.http?.method === 'DELETE';
     const before = await everything();
     for (const { title, input, member } of cases) {
       // A path cannot lack its parameter or hold anything but text; what is in it is checked for its form.
       if (member !== undefined && inPath.has(member) && !/not of its form|too long/.test(title)) continue;
+      // In a query everything is text: a text member cannot be of a wrong type there.
+      if (inQuery && /wrong type/.test(title) && isText(operation, member)) continue;
       const outcome = await overHttp(operation, input, token);
       expect(`${title}: ${outcome.status} ${outcome.code}`).toBe(`${title}: 400 INVALID_REQUEST`);
       expect(outcome.requestId).not.toBe('');
@@ -117,7 +123,9 @@ describe.each(actorOperations.map((operation) => [operation.name, operation] as 
     }
   });
 
-  it.runIf(operation.scopes.length > 0)('refuses a token without its scope with 403 on both bindings', async () => {
+  // An operation without scopes takes any valid token.
+  if (operation.scopes.length === 0) return;
+  it('refuses a token without its scope with 403 on both bindings', async () => {
     expect(await overHttp(operation, sampleOf(operation), unscoped)).toMatchObject({ status: 403, code: 'INSUFFICIENT_PERMISSIONS' });
     const without = await app.client(alice, allScopes.filter((scope) => !operation.scopes.includes(scope)));
     expect(await overLive(without, operation, sampleOf(operation))).toBe('INSUFFICIENT_PERMISSIONS');

@@ -123,6 +123,7 @@ describe('bounds', () => {
     for (let i = 0; i < limits.inFlight; i++) client.request('tween.storage.get', { key: `hold-${i}` }, i);
     const refused = errorOf(await client.call('tween.storage.get', { key: 'a' }));
     expect(refused).toMatchObject({ code: -32429, data: { code: 'TOO_MANY_IN_FLIGHT', retryable: true, retry_after: 1 } });
+    expect((await client.call('tween.session.ack', { seq: 0 })).result).toEqual({ seq: 0 });
     live.held[5]?.reply(null, {});
     await client.find(({ id }) => id === 5);
     expect(errorOf(await client.call('tween.storage.get', { key: 'a' })).data.code).toBe('KEY_NOT_FOUND');
@@ -133,6 +134,7 @@ describe('bounds', () => {
     const { client, opened } = await live.open();
     await client.call('tween.storage.get', { key: 'a' });
     for (let i = 0; i < limits.inFlight; i++) client.request('tween.storage.get', { key: `hold-${i}` }, `h${i}`);
+    await client.settled();
     for (let i = 0; i < 99; i++) client.request('tween.storage.get', { key: 'a' });
     live.held[0]?.reply(null, {});
     await client.find(({ id }) => id === 'h0');

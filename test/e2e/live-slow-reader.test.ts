@@ -133,7 +133,6 @@ describe('a slow reader', () => {
       seen = n;
     }
     expect(seen).toBe(3_000);
-    console.log(process.memoryUsage(), before);
     // 30 MB were published to each; kernel buffers of this same process take their part.
     expect(process.memoryUsage().rss - before).toBeLessThan(100 * 5 * mebi);
   });

@@ -18,7 +18,7 @@ import { createUserBehaviour } from '../../src/actors/user/user.ts';
 import type { AccessRevocation } from '../../src/actors/user/user-options.ts';
 import { open, seal } from '../../src/persistence/crypto/sealed-box.ts';
 import type { InputOf, MethodName, OutputOf } from '../../src/protocol/catalogue.ts';
-import { TmcpError } from '../../src/protocol/errors.ts';
+import type { TmcpError } from '../../src/protocol/errors.ts';
 import { LedgerWallet } from './ledger-wallet.ts';
 import { ManualClock } from './manual-clock.ts';
 import { createMemoryJournal, type MemoryJournal } from './memory-journal.ts';

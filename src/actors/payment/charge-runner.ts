@@ -1,7 +1,7 @@
 /**
  * Carries a payment's charge to the wallet, outside the actor: the runners of the outbox rows `wallet.charge` and
  * `wallet.settle`. Both may run more than once for one payment; the key is the same every time, and whoever may not be the
- * first asks before he posts. Rules PAY20 to PAY26 of docs/spec/payment.md.
+ * first asks before he posts. Rules PAY22 to PAY27 of docs/spec/payment.md.
  */
 import type { ChargeRequest, Clock, OutboxRow, Wallet } from '../ports.ts';
 import type { EffectRunner } from '../runtime/outbox.ts';

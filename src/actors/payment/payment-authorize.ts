@@ -1,6 +1,6 @@
 /**
  * Gathers what an authorization is decided by: that the app may still trade, the signature over the stored amount, the wallet's policy,
- * the payer's factors. Decides nothing itself: the machine does, in one step. Rules PAY9 to PAY14 of docs/spec/payment.md.
+ * the payer's factors. Decides nothing itself: the machine does, in one step. Rules PAY9 to PAY16 of docs/spec/payment.md.
  */
 import type { InputOf } from '../../protocol/catalogue.ts';
 import { TmcpError } from '../../protocol/errors.ts';

@@ -1,6 +1,6 @@
 /**
  * One step of a payment with all that follows from it: who is answered by which effect, who is told. An answer leaves with
- * the commit of the step it belongs to. Rules PAY15 to PAY30 of docs/spec/payment.md.
+ * the commit of the step it belongs to. Rules PAY22 to PAY32 of docs/spec/payment.md.
  */
 import type { UserEvent } from '../ports.ts';
 import type { ActorContext, Settlement, Write } from '../runtime/behaviour.ts';

@@ -1,7 +1,7 @@
 /**
  * Answers to a payment's challenge: each is charged to the payment durably, then evaluated by the user's actor, which charges
  * it to the factor durably before it looks at it. One at a time for a payment. Credentials live in the message and in the
- * question to the user's actor, nowhere else. Rules PAY15 to PAY19 of docs/spec/payment.md.
+ * question to the user's actor, nowhere else. Rules PAY17 to PAY21 of docs/spec/payment.md.
  */
 import type { InputOf, OutputOf } from '../../protocol/catalogue.ts';
 import { TmcpError } from '../../protocol/errors.ts';

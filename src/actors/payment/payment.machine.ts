@@ -1,6 +1,6 @@
 /**
  * The life of one payment: asked for, signed, proven by a second factor where the wallet wants one, charged once. Pure: time,
- * ids and facts arrive in events, what must be done leaves as effects. Rules PAY1 to PAY30 of docs/spec/payment.md.
+ * ids and facts arrive in events, what must be done leaves as effects. Rules PAY9 to PAY34 of docs/spec/payment.md.
  *
  *   pending_authorization ──► mfa_required ──► processing (charging ─► unknown ⇄ settling, unresolved) ──► completed
  *            │    └──────────────────┼───────────────▲                                              └──► failed

@@ -1,4 +1,4 @@
-/** Devices: registration, list, revocation, and the verification of what they sign. Rules MFA17 to MFA24 of docs/spec/mfa.md. */
+/** Devices: registration, list, revocation, and the verification of what they sign. Rules MFA17 to MFA23 of docs/spec/mfa.md. */
 import type { InputOf, OutputOf } from '../../protocol/catalogue.ts';
 import { TmcpError } from '../../protocol/errors.ts';
 import { toIso } from '../../protocol/schemas.ts';

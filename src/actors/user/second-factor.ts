@@ -11,7 +11,7 @@ import { resume, settleLater, worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
 import { checkNewPin, checkNewTotpSecret, pinForm, totpStep } from './credentials.ts';
 import { counts, hasProof, isBlocked, isLocked } from './factor-rules.ts';
-import { type User, type UserOptions } from './user-options.ts';
+import type { User, UserOptions } from './user-options.ts';
 import { stepUser } from './user-step.ts';
 import { type Method, methods, type UserContext, type UserEvent } from './user-types.ts';
 

@@ -1,7 +1,7 @@
 /**
  * A user: devices, and two second factors with their counters. Pure: time, hashes and what a code matched arrive in events.
  * Each factor is a region of its own: absent, ready, locked (until a time), blocked (no time unlocks it). A try is charged
- * before it is looked at, so a crash between the two forgives nothing. Rules MFA1 to MFA20 of docs/spec/mfa.md.
+ * before it is looked at, so a crash between the two forgives nothing. Rules MFA1 to MFA25 of docs/spec/mfa.md.
  */
 import { assign, setup } from 'xstate';
 import type { ErrorCode } from '../../protocol/errors.ts';

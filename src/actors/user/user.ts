@@ -24,7 +24,7 @@ import { enrolDevice, listDevices, registerDevice, revokeDevice, verifyDevice } 
 import { checkFactor, type Enrolment, enrolFactor, enrolledMethods, type FactorCheck } from './second-factor.ts';
 import { absentFactor } from './factor-rules.ts';
 import { userMachine, userMachineVersion } from './user.machine.ts';
-import { type AccessRevocation, type User, type UserOptions } from './user-options.ts';
+import type { AccessRevocation, User, UserOptions } from './user-options.ts';
 import { stepUser } from './user-step.ts';
 import { methods, type UserContext } from './user-types.ts';
 import { getBalance, getTransactions } from './wallet-reads.ts';

@@ -7,7 +7,7 @@ import type { WalletAccount, WalletOutcome, WalletTransaction } from '../ports.t
 import type { ActorContext } from '../runtime/behaviour.ts';
 import { resume, settleLater, worked } from '../runtime/machine-behaviour.ts';
 import type { Message } from '../runtime/message.ts';
-import { type User, type UserOptions } from './user-options.ts';
+import type { User, UserOptions } from './user-options.ts';
 
 /** As the catalogue says (protocol section 3). */
 const page = { limit: 50, offset: 0 };

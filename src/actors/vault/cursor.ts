@@ -1,6 +1,6 @@
 /**
  * Pull cursors: opaque to clients, bound to one vault and one life of the database. Pure but for the hash.
- * Rules [STO30] to [STO34] of docs/spec/storage.md.
+ * Rules [STO30] to [STO33] of docs/spec/storage.md.
  */
 import { invalidRequest } from '../../protocol/errors.ts';
 import { digest } from '../runtime/digest.ts';

@@ -1,4 +1,4 @@
-/** `get`, `batchGet`, `list`, `usage`: they change nothing, and a hot `get` makes nothing but its answer. Rules [STO4] to [STO7]. */
+/** `get`, `batchGet`, `list`, `usage`: they change nothing, and a hot `get` makes nothing but its answer. Rules [STO3] to [STO6], [STO18]. */
 import type { InputOf, OutputOf } from '../../protocol/catalogue.ts';
 import { TmcpError } from '../../protocol/errors.ts';
 import { limits } from '../../protocol/limits.ts';

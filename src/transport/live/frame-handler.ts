@@ -172,7 +172,8 @@ export class FrameHandler {
   #sessionOperation(socket: LiveSocket, session: Session, item: ParsedRequest | ParsedNotification, method: Method, batch: Batch | undefined): void {
     if (item.method === 'tween.session.ping') this.control(socket);
     const started = this.#hub.options.clock.monotonic();
-    if (this.#isFull(socket, item, batch)) return;
+    // What is answered at once is never in flight: a client that waits for 64 answers may still acknowledge events.
+    if (item.method === 'tween.session.refresh' && this.#isFull(socket, item, batch)) return;
     socket.inFlight++;
     this.#sessionOperations.run(method.operation, session, item.params, (error, result) => {
       socket.inFlight--;

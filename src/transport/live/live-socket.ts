@@ -45,8 +45,8 @@ export class LiveSocket {
   /** The same in wall time, for what depends on the token's expiry. */
   dueAtWall = Number.POSITIVE_INFINITY;
   pingAt = 0;
-  /** Monotonic time since which reading has stopped; 0 while it goes on. */
-  pausedAt = 0;
+  /** Monotonic time since which reading has stopped; undefined while it goes on. */
+  pausedAt: number | undefined;
   controlFrames = 0;
   controlSince = 0;
   framesBeforeOpen = 0;
@@ -81,7 +81,7 @@ export class LiveSocket {
 
   /** True while the peer's frames must wait. */
   get isHeld(): boolean {
-    return this.pausedAt !== 0 || this.verifying;
+    return this.pausedAt !== undefined || this.verifying;
   }
 
   /**
@@ -99,8 +99,8 @@ export class LiveSocket {
     this.#congested = true;
     const waiting = ws.getBufferedAmount();
     if (waiting > limits.closeAtBufferedBytes && before > 0) return 'slow';
-    if (waiting > limits.pauseReadAtBytes && this.pausedAt === 0) this.pausedAt = now;
-    return this.pausedAt === 0 ? 'sent' : 'paused';
+    if (waiting > limits.pauseReadAtBytes && this.pausedAt === undefined) this.pausedAt = now;
+    return this.pausedAt === undefined ? 'sent' : 'paused';
   }
 
   /** Bytes that wait to be written. */
@@ -112,8 +112,8 @@ export class LiveSocket {
   drained(): boolean {
     const waiting = this.buffered;
     if (waiting === 0) this.#congested = false;
-    if (this.pausedAt === 0 || waiting > limits.pauseReadAtBytes) return false;
-    this.pausedAt = 0;
+    if (this.pausedAt === undefined || waiting > limits.pauseReadAtBytes) return false;
+    this.pausedAt = undefined;
     return true;
   }
 

@@ -137,7 +137,7 @@ export class SessionHub {
   deliver(session: Session, event: EventFrame, key?: string): void {
     const { events, socket } = session;
     const { method, params } = event;
-    if (socket !== undefined && socket.pausedAt === 0 && !events.hasUnsent) {
+    if (socket !== undefined && socket.pausedAt === undefined && !events.hasUnsent) {
       const frame = event.numbered(socket.format, events.seq + 1);
       events.append(method, params, frame.length);
       events.markSent(events.seq);
@@ -168,7 +168,7 @@ export class SessionHub {
     const { format } = socket;
     socket.cork(() => {
       for (const { seq, method, params } of events) {
-        if (socket.pausedAt !== 0 || !socket.isLive) return;
+        if (socket.pausedAt !== undefined || !socket.isLive) return;
         session.events.markSent(seq);
         this.send(socket, new EventFrame(method, params).numbered(format, seq));
       }
