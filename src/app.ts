@@ -187,7 +187,7 @@ async function assemble(options: AppOptions) {
           return { scopes: revokedScopes, at: revokedAt };
         },
       }),
-      createVaultBehaviour({ vaults: createVaultStore(database), keys, dbEpoch }),
+      createVaultBehaviour({ vaults: createVaultStore(database), keys, dbEpoch, clock }),
       createPaymentBehaviour({ wallet, apps: identityStore.apps, users: identityStore.users, clock, newChallengeId: () => newId('mfa_ch') }),
     ],
     mailboxLimit: config.mailbox,

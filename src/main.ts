@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line `tmcp`. Each command loads only what it runs. */
 import { Command, InvalidArgumentError } from 'commander';
+import type { Settings } from './cli/settings.ts';
 import { ConfigError, loadConfig, unknownVariables } from './config.ts';
 import { describeConfig } from './config-text.ts';
 import { env } from './env.ts';
@@ -69,15 +70,13 @@ program
     await runWalletSandbox(options);
   });
 
-function settings(chosen: 'dev' | 'serve') {
+function settings(chosen: 'dev' | 'serve'): Settings {
   const config = loadConfig(env, chosen);
   const log = createLogger(config);
   const unknown = unknownVariables(env);
   if (unknown.length > 0) log.warn({ variables: unknown }, 'these variables are not known and have no effect');
   return { config, log };
 }
-
-export type Settings = ReturnType<typeof settings>;
 
 function positive(text: string): number {
   const value = Number(text);

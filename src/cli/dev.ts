@@ -1,6 +1,6 @@
 /** `tmcp dev`. */
 import { startDev } from '../dev/start-dev.ts';
-import type { Settings } from '../main.ts';
+import type { Settings } from './settings.ts';
 import { onStopSignal, watchFaults } from './shut-down.ts';
 
 /** Starts the development server and tells where everything is. */

@@ -1,6 +1,6 @@
 /** `tmcp migrate`. */
 import { openDatabase } from '../dev/start-dev.ts';
-import type { Settings } from '../main.ts';
+import type { Settings } from './settings.ts';
 
 /** Brings the database to this version. Two may run at once: one waits for the other. */
 export async function runMigrate({ config, log }: Settings): Promise<void> {

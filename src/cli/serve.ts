@@ -3,7 +3,7 @@ import { startApp } from '../app.ts';
 import { SystemClock } from '../clock.ts';
 import { maskedConfig } from '../config.ts';
 import { openDatabase } from '../dev/start-dev.ts';
-import type { Settings } from '../main.ts';
+import type { Settings } from './settings.ts';
 import { onStopSignal, watchFaults } from './shut-down.ts';
 
 /** Starts a node; everything it needs is in the configuration, which `loadConfig` has checked for `serve`. */

@@ -1,5 +1,5 @@
 /** `tmcp token`: asks the dev door of a running server, so that it can mint nothing where there is no such door. */
-import type { Settings } from '../main.ts';
+import type { Settings } from './settings.ts';
 
 export interface TokenOptions {
   readonly user: string;

@@ -59,6 +59,8 @@ export class Client {
   /** Writes that work offline and are kept until the server has them durable. */
   readonly storage: OfflineWriter;
   #ping: ReturnType<typeof setInterval> | undefined;
+  /** The session just opened follows one that could not be resumed. */
+  #resync = false;
   /** Counts `goOffline`, so that a `connect` from before it gives up. */
   #offlines = 0;
   #ended: Error | undefined;
@@ -82,7 +84,7 @@ export class Client {
         message: (message) => this.#message(message),
         lost: (tooLarge) => this.#lost(tooLarge),
         ended: (reason) => this.#end(reason),
-        state: (now) => this.#own.emit('state', now),
+        state: (now) => this.#state(now),
       },
     );
     this.storage = new OfflineWriter({
@@ -114,11 +116,10 @@ export class Client {
    */
   async connect(): Promise<void> {
     const offlines = this.#offlines;
-    if (this.#ended === undefined && this.#closing === undefined) {
-      await this.storage.load();
-      if (offlines !== this.#offlines) throw wentOffline();
-      if (this.#closing === undefined) this.#connection.start();
-    }
+    await this.storage.load();
+    if (this.#closing !== undefined || this.#ended !== undefined) throw this.#ended ?? new Error('the client was closed');
+    if (offlines !== this.#offlines) throw wentOffline();
+    this.#connection.start();
     await this.#whenOpen();
   }
 
@@ -179,26 +180,39 @@ export class Client {
   #opened(session: Opened, fresh: boolean): void {
     const { seq } = this.#feed;
     // A count that went back is not the one we know, whatever `resumed` says.
-    const afresh = !session.resumed || session.seq < seq;
-    this.#feed.begin(afresh ? 0 : seq);
-    this.#calls.opened((frame) => this.#connection.send(frame), session.limits);
+    const wentBack = session.resumed && session.seq < seq;
+    this.#resync = fresh || wentBack;
+    this.#feed.begin(session.resumed ? Math.min(seq, session.seq) : 0);
     this.#ping = setInterval(() => void this.#heartbeat(), pingEveryMs);
     (this.#ping as { unref?: () => void }).unref?.();
-    if (fresh || (session.resumed && afresh)) this.#own.emit('resync', { reason: 'session' } satisfies Resync);
     this.storage.opened(session);
+    // Last, because it sends, and a socket that fails then is lost in here.
+    this.#calls.opened((frame) => this.#connection.send(frame), session.limits);
   }
 
   #lost(tooLarge: boolean): void {
-    clearInterval(this.#ping);
-    this.#feed.pause();
+    this.#rest();
     this.#calls.lost(tooLarge);
-    this.storage.lost();
   }
 
   #end(reason: Error): void {
     this.#ended = reason;
-    this.#lost(false);
     this.#calls.end(reason);
+    this.#rest();
+    this.storage.ended(reason);
+  }
+
+  #rest(): void {
+    clearInterval(this.#ping);
+    this.#feed.pause();
+    this.storage.lost();
+  }
+
+  #state(now: ClientState): void {
+    this.#own.emit('state', now);
+    if (now !== 'open' || !this.#resync) return;
+    this.#resync = false;
+    this.#own.emit('resync', { reason: 'session' } satisfies Resync);
   }
 
   #message(message: ServerMessage): void {
@@ -229,12 +243,12 @@ export class Client {
 
   /** Asks for a sign of life. What browsers call open may be long gone. */
   async #heartbeat(): Promise<void> {
-    const attempt = this.#connection.session;
+    const secret = this.#connection.session?.secret;
     try {
       await this.call('tween.session.ping', {}, { timeoutMs: pingWithinMs });
     } catch {
       // Only for the connection that was asked: a later one is another.
-      if (this.state === 'open' && this.#connection.session === attempt) this.#connection.drop();
+      if (this.state === 'open' && this.#connection.session?.secret === secret) this.#connection.drop();
     }
   }
 

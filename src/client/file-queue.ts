@@ -1,101 +1,180 @@
 /**
- * The offline queue in one append-only file of JSON lines (Node only). `append` resolves after `fdatasync`; a torn last line
- * is dropped at load, a bad line anywhere else refuses to load, so that nothing is silently lost. The file is compacted at load.
+ * The offline queue in one append-only file of JSON lines (Node only). `append` resolves after `fdatasync`; writes that come together
+ * share one. A torn last line is dropped at load, a bad line anywhere else refuses to load, so that nothing is silently lost. One process
+ * at a time has the file. It is written anew, and put in place by a rename, at load and whenever most of it is no longer needed.
  */
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
-import type { QueuedOp, QueueStore } from './queue.ts';
+import { type FileHandle, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { type Claim, claimFile } from './file-claim.ts';
+import { linesOf, type QueueLine, readLines, textOf } from './queue-lines.ts';
+import { counterOf, firstCounter, type QueuedOp, type QueueStore } from './queue.ts';
 
-type Line = { readonly op: QueuedOp } | { readonly done: readonly string[] } | { readonly counter: number };
+interface PendingWrite {
+  readonly line: QueueLine;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
 
-/** How many counters are reserved at once: a crash skips at most these. */
+/** How many numbers are reserved at once: a crash skips at most these. */
 const reserve = 100;
+/** The file is written anew when it has grown by this much, and to four times what is needed. */
+const compactBytes = 1024 * 1024;
 
 export class FileQueue implements QueueStore {
   readonly #path: string;
-  readonly #ops = new Map<string, QueuedOp>();
-  #file: FileHandle | undefined;
-  #next = 1;
-  #reservedTo = 0;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #claim: Claim;
+  readonly #ops: Map<string, QueuedOp>;
+  #file: FileHandle;
+  /** Bytes of the file that are whole lines. */
+  #size: number;
+  #compactAt = 0;
+  #next: number;
+  #reserved: number;
+  /** The reservation under way, and those it is for. */
+  #reserving: Promise<void> | undefined;
+  #pending: PendingWrite[] = [];
+  #writing: Promise<void> | undefined;
+  /** Why nothing can be written any more. */
+  #broken: Error | undefined;
+  #closed: Promise<void> | undefined;
 
-  private constructor(path: string) {
+  private constructor(path: string, claim: Claim, found: Found) {
     this.#path = path;
+    this.#claim = claim;
+    this.#ops = found.ops;
+    this.#file = found.file;
+    this.#size = found.size;
+    this.#next = found.reserved + 1;
+    this.#reserved = found.reserved;
+    this.#planCompaction();
   }
 
-  /** Opens the queue at `path`, making it when there is none. Errors: a damaged line that is not the last. */
+  /** Opens the queue at `path`, making it when there is none. Errors: another process has it; a damaged line that is not the last. */
   static async open(path: string): Promise<FileQueue> {
-    const queue = new FileQueue(path);
-    await queue.#start();
-    return queue;
+    const real = await realpath(path).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return join(await realpath(dirname(path)), basename(path));
+    });
+    const claim = await claimFile(real);
+    try {
+      return new FileQueue(real, claim, await openFile(real));
+    } catch (error) {
+      await claim.release();
+      throw error;
+    }
   }
 
   async load(): Promise<QueuedOp[]> {
     return [...this.#ops.values()];
   }
 
-  append(op: QueuedOp): Promise<void> {
+  async append(op: QueuedOp): Promise<void> {
+    await this.#write({ op });
     this.#ops.set(op.op_id, op);
-    return this.#write({ op });
   }
 
-  remove(opIds: readonly string[]): Promise<void> {
+  /** Not waited for by the disk: what comes back after a power cut is pushed again and recognised. */
+  async remove(opIds: readonly string[]): Promise<void> {
     for (const id of opIds) this.#ops.delete(id);
-    return this.#write({ done: opIds });
+    await this.#write({ done: opIds });
   }
 
   async nextCounter(): Promise<number> {
     const counter = this.#next++;
-    if (counter > this.#reservedTo) {
-      this.#reservedTo = counter + reserve;
-      await this.#write({ counter: this.#reservedTo });
+    while (counter > this.#reserved) {
+      const upTo = counter + reserve;
+      this.#reserving ??= this.#write({ counter: upTo })
+        .then(() => void (this.#reserved = upTo))
+        .finally(() => {
+          this.#reserving = undefined;
+        });
+      await this.#reserving;
     }
     return counter;
   }
 
-  async close(): Promise<void> {
-    await this.#tail;
-    await this.#file?.close();
-    this.#file = undefined;
+  /** Writes what is under way and lets the file go. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
-  /** Lines are written one after the other; each caller waits for its own. */
-  #write(line: Line): Promise<void> {
-    const done = this.#tail.then(async () => {
-      if (this.#file === undefined) throw new Error('the queue is closed');
-      await this.#file.write(`${JSON.stringify(line)}\n`);
-      await this.#file.datasync();
-    });
-    this.#tail = done.catch(() => {});
-    return done;
+  async #close(): Promise<void> {
+    await this.#writing;
+    this.#broken ??= new Error('the queue is closed');
+    await this.#file.close();
+    await this.#claim.release();
   }
 
-  async #start(): Promise<void> {
-    const text = await readFile(this.#path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return '';
-      throw error;
+  #write(line: QueueLine): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(new Error('the queue is closed'));
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ line, resolve, reject });
+      this.#writing ??= this.#writeAll().finally(() => {
+        this.#writing = undefined;
+      });
     });
-    const lines = text.split('\n');
-    // What follows the last newline is a write that a crash cut short; it was never acknowledged.
-    lines.pop();
-    for (const [index, raw] of lines.entries()) {
-      let line: Line;
+  }
+
+  /** What came while a write was under way goes into the next one, together. */
+  async #writeAll(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const group = this.#pending;
+      this.#pending = [];
       try {
-        line = JSON.parse(raw) as Line;
-      } catch (cause) {
-        throw new Error(`the offline queue ${this.#path} is damaged at line ${index + 1}`, { cause });
+        await this.#append(group.map(({ line }) => line));
+        for (const { resolve } of group) resolve();
+      } catch (error) {
+        for (const { reject } of group) reject(error);
       }
-      if ('op' in line) this.#ops.set(line.op.op_id, line.op);
-      else if ('done' in line) for (const id of line.done) this.#ops.delete(id);
-      else this.#next = Math.max(this.#next, line.counter + 1);
+      // One turn, in which those who were told take the operation over.
+      await Promise.resolve();
+      if (this.#size >= this.#compactAt && this.#broken === undefined) await this.#compact();
     }
-    this.#reservedTo = this.#next - 1;
-    const fresh = `${this.#path}.new`;
-    const file = await open(fresh, 'w');
-    const kept: Line[] = [{ counter: this.#reservedTo }, ...[...this.#ops.values()].map((op) => ({ op }))];
-    await file.write(kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await file.datasync();
-    await file.close();
-    await rename(fresh, this.#path);
-    this.#file = await open(this.#path, 'a');
+  }
+
+  async #append(lines: readonly QueueLine[]): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    const bytes = Buffer.from(textOf(lines));
+    try {
+      await this.#file.appendFile(bytes);
+    } catch (error) {
+      // A part of it may be there, and the next line would be joined to it.
+      await this.#file.truncate(this.#size).catch((cause: unknown) => this.#breakOff(cause));
+      throw error;
+    }
+    this.#size += bytes.length;
+    if (lines.every((line) => 'done' in line)) return;
+    try {
+      await this.#file.datasync();
+    } catch (error) {
+      // What is on the disk is not known, and asking again would not tell.
+      throw this.#breakOff(error);
+    }
+  }
+
+  #breakOff(cause: unknown): Error {
+    this.#broken = new Error(`the offline queue ${this.#path} cannot be written any more`, { cause });
+    return this.#broken;
+  }
+
+  #planCompaction(): void {
+    this.#compactAt = Math.max(4 * this.#size, this.#size + compactBytes);
+  }
+
+  async #compact(): Promise<void> {
+    // Appended lines whose writers have not taken their operation over yet would be lost.
+    if (this.#pending.length > 0) return;
+    try {
+      const fresh = await replace(this.#path, linesOf(this.#reserved, this.#ops.values()));
+      const old = this.#file;
+      this.#file = fresh.file;
+      this.#size = fresh.size;
+      await old.close();
+    } catch (error) {
+      // Whether the name means the old file or the new one is not known.
+      this.#breakOff(error);
+    }
+    this.#planCompaction();
   }
 }

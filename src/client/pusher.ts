@@ -116,7 +116,7 @@ export class Pusher {
     } else if (!(error instanceof TmcpError)) {
       this.#sender.report(error);
       this.#pause(0);
-    } else if (error.code === 'INVALID_REQUEST' || error.code === 'PAYLOAD_TOO_LARGE') await this.#suspect(batch, error);
+    } else if (blamesOperations(error)) await this.#suspect(batch, error);
     else if (error.retryable) this.#pause(error.retryAfter ?? 0);
     else {
       this.#sender.report(error);
@@ -162,6 +162,13 @@ export class Pusher {
     this.#wait = undefined;
     this.#told = false;
   }
+}
+
+/** Whether a refused push would go through without some operation of it. One that is wrong elsewhere must cost no operation. */
+function blamesOperations({ code, details }: TmcpError): boolean {
+  const issues = details?.['issues'];
+  if (code !== 'INVALID_REQUEST' || !Array.isArray(issues)) return code === 'INVALID_REQUEST' || code === 'PAYLOAD_TOO_LARGE';
+  return issues.some(({ path }: { readonly path?: unknown }) => typeof path === 'string' && path.startsWith('/ops'));
 }
 
 /** Whether an operation was rejected for something that passes: it stays in the queue. */

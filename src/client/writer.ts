@@ -40,6 +40,7 @@ export class OfflineWriter {
   readonly #outcomes: Listeners;
   readonly #waiters = new Set<Waiter>();
   #stopped = false;
+  #ended: Error | undefined;
 
   constructor(options: WriterOptions) {
     const { deviceId, queue, mode, bounds = defaultBounds, call, online, report } = options;
@@ -103,13 +104,13 @@ export class OfflineWriter {
     return this.#outcomes.add('outcome', ({ outcome, kept }: Settled) => listener(outcome, kept.op));
   }
 
-  /** Resolves when every write made so far was settled: is durable, or was rejected. Errors: the client was closed before. */
+  /** Resolves when every write made so far was settled: is durable, or was rejected. Errors: the client ended before. */
   async flushed(): Promise<void> {
     await this.#log.load();
     await this.#log.appended();
     const upTo = this.#log.last;
     if (this.#log.first > upTo) return;
-    if (this.#stopped) throw closed();
+    if (this.#ended !== undefined) throw this.#ended;
     this.#pusher.kick();
     await new Promise<void>((resolve, reject) => this.#waiters.add({ upTo, resolve, reject }));
   }
@@ -136,18 +137,22 @@ export class OfflineWriter {
     void this.#lane?.durable(params, seq);
   }
 
-  /** Ends it: what is queued stays in the store. Calls under way must have been rejected before. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#lane?.lost();
-    await this.#pusher.stop();
-    await this.#log.appended();
-    for (const waiter of this.#waiters) waiter.reject(closed());
+  /** There will be no session any more. Writes are still taken, for the next client of this queue. */
+  ended(reason: Error): void {
+    this.#ended = reason;
+    for (const waiter of this.#waiters) waiter.reject(reason);
     this.#waiters.clear();
   }
 
+  /** Takes no more writes; resolves when those under way are in the store. Calls under way must have been rejected before. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#pusher.stop();
+    await this.#log.appended();
+  }
+
   async #write(write: NewOp): Promise<QueuedOp> {
-    if (this.#stopped) throw closed();
+    if (this.#stopped) throw new Error('the client is closed');
     const { key } = write;
     if (key === '' || utf8Length(key) > limits.storageKeyBytes || surrogate.test(key)) {
       throw new TmcpError('INVALID_REQUEST', `a key is 1 to ${limits.storageKeyBytes} bytes of well-formed text`);
@@ -185,8 +190,4 @@ export class OfflineWriter {
       waiter.resolve();
     }
   }
-}
-
-function closed(): Error {
-  return new Error('the client is closed');
 }

@@ -13,7 +13,11 @@ export function socketAddress(res: Pick<HttpResponse, 'getRemoteAddressAsText'>)
  * The client's address behind `hops` trusted proxies: the entry of `X-Forwarded-For` that the outermost of them wrote. What a client
  * wrote itself stands further left and is never looked at.
  */
-export function clientAddress(res: Pick<HttpResponse, 'getRemoteAddressAsText'>, req: Pick<HttpRequest, 'getHeader'>, hops: number): string {
+export function clientAddress(
+  res: Pick<HttpResponse, 'getRemoteAddressAsText'>,
+  req: Pick<HttpRequest, 'getHeader'>,
+  hops: number,
+): string {
   const direct = socketAddress(res);
   return hops === 0 ? direct : forwardedAddress(req.getHeader('x-forwarded-for'), hops, direct);
 }
@@ -31,6 +35,9 @@ export function isLoopback(address: string): boolean {
 }
 
 function mapped(text: string): string {
-  const [high, low] = text.slice(-9).split(':').map((part) => Number.parseInt(part, 16)) as [number, number];
+  const [high, low] = text
+    .slice(-9)
+    .split(':')
+    .map((part) => Number.parseInt(part, 16)) as [number, number];
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }

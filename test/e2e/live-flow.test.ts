@@ -10,7 +10,12 @@ afterEach(async () => {
   await live[Symbol.asyncDispose]();
 });
 
-const get = (key: string, id?: number | string) => ({ jsonrpc: '2.0', method: 'tween.storage.get', params: { key }, ...(id === undefined ? {} : { id }) });
+const get = (key: string, id?: number | string) => ({
+  jsonrpc: '2.0',
+  method: 'tween.storage.get',
+  params: { key },
+  ...(id === undefined ? {} : { id }),
+});
 
 describe('requests', () => {
   it('[LIVE23] start in the order of their arrival, and may be answered in another', async () => {
@@ -29,7 +34,8 @@ describe('requests', () => {
   it('[LIVE23] answer with the id they came with', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
-    for (const id of [0, Number.MAX_SAFE_INTEGER, 'a', 'ü'.repeat(32)]) expect((await (client.request('tween.session.ping', {}, id), client.find((m) => m.id === id))).id).toBe(id);
+    for (const id of [0, Number.MAX_SAFE_INTEGER, 'a', 'ü'.repeat(32)])
+      expect((await (client.request('tween.session.ping', {}, id), client.find((m) => m.id === id))).id).toBe(id);
     client.request('tween.session.ping', {}, 'a'.repeat(65));
     expect(errorOf(await client.find(({ id }) => id === null)).code).toBe(-32600);
   });
@@ -49,7 +55,11 @@ describe('requests', () => {
     live = await startLiveServer();
     const { client } = await live.open();
     const error = errorOf(await client.call('tween.storage.remove', { key: 'x' }));
-    expect(error).toMatchObject({ code: -32603, message: 'Something went wrong on our side', data: { code: 'INTERNAL_ERROR', retryable: true } });
+    expect(error).toMatchObject({
+      code: -32603,
+      message: 'Something went wrong on our side',
+      data: { code: 'INTERNAL_ERROR', retryable: true },
+    });
     expect(JSON.stringify(error)).not.toContain('secret');
     expect(live.lines.some(({ event, requestId }) => event === 'live.fault' && requestId === error.data.request_id)).toBe(true);
     await client.settled();
@@ -59,7 +69,11 @@ describe('requests', () => {
     live = await startLiveServer();
     const { client } = await live.open();
     expect(errorOf(await client.call('tween.storage.set', { key: '', value: 1, more: true })).data.details.issues).toEqual(
-      expect.arrayContaining([{ path: '/key', message: expect.any(String) }, { path: '/value', message: expect.any(String) }, { path: '/more', message: expect.any(String) }]),
+      expect.arrayContaining([
+        { path: '/key', message: expect.any(String) },
+        { path: '/value', message: expect.any(String) },
+        { path: '/more', message: expect.any(String) },
+      ]),
     );
   });
 
@@ -98,7 +112,8 @@ describe('batches', () => {
   it('[LIVE33] hold 1 to 64 items', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
-    const pings = (count: number) => Array.from({ length: count }, (_, id) => ({ jsonrpc: '2.0', method: 'tween.storage.get', params: { key: 'a' }, id }));
+    const pings = (count: number) =>
+      Array.from({ length: count }, (_, id) => ({ jsonrpc: '2.0', method: 'tween.storage.get', params: { key: 'a' }, id }));
     client.send(pings(limits.batch));
     expect(await client.find((message) => Array.isArray(message))).toHaveLength(64);
     client.send(pings(limits.batch + 1));
@@ -132,20 +147,14 @@ describe('bounds', () => {
   it('[LIVE35] 100 ignored refusals within 10 s close with 4429, 99 do not', async () => {
     live = await startLiveServer();
     const { client, opened } = await live.open();
-    await client.call('tween.storage.get', { key: 'a' });
     for (let i = 0; i < limits.inFlight; i++) client.request('tween.storage.get', { key: `hold-${i}` }, `h${i}`);
-    await client.settled();
-    for (let i = 0; i < 99; i++) client.request('tween.storage.get', { key: 'a' });
-    live.held[0]?.reply(null, {});
-    await client.find(({ id }) => id === 'h0');
-    await client.settled();
+    const refused = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) client.request('tween.storage.get', { key: 'a' }, `r${i}`);
+      for (let i = 0; i < count; i++) expect(errorOf(await client.find(({ id }) => id === `r${i}`)).data.code).toBe('TOO_MANY_IN_FLIGHT');
+    };
+    await refused(99);
     live.clock.advance(10_000);
-    client.request('tween.storage.get', { key: 'hold-more' });
-    for (let i = 0; i < 99; i++) client.request('tween.storage.get', { key: 'a' });
-    live.held[1]?.reply(null, {});
-    await client.find(({ id }) => id === 'h1');
-    await client.settled();
-    client.request('tween.storage.get', { key: 'hold-again' });
+    await refused(99);
     client.notify('tween.storage.get', { key: 'a' });
     expect(await client.closed).toEqual({ code: 4429, reason: 'flooding' });
     expect((await live.open({}, { resume: { session: opened.session, secret: opened.secret, seq: 0 } })).opened.resumed).toBe(true);
@@ -258,7 +267,11 @@ describe('late answers', () => {
     for (let round = 0; round < 40; round++) {
       const { client } = await live.open();
       const count = 1 + random(20);
-      for (let i = 0; i < count; i++) client.request(random(4) === 0 ? 'tween.auth.revoke' : 'tween.storage.get', random(4) === 0 ? { reason: 'hold' } : { key: random(2) === 0 ? `hold-${i}` : 'a' });
+      for (let i = 0; i < count; i++)
+        client.request(
+          random(4) === 0 ? 'tween.auth.revoke' : 'tween.storage.get',
+          random(4) === 0 ? { reason: 'hold' } : { key: random(2) === 0 ? `hold-${i}` : 'a' },
+        );
       if (random(2) === 0) live.bus.publish({ userId: '@alice:tween.example', method: 'tween.wallet.updated', params: {} });
       switch (random(5)) {
         case 0:

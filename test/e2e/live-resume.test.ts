@@ -22,7 +22,13 @@ afterEach(async () => {
 
 function tell(count: number, server = live, key?: string): void {
   for (let i = 0; i < count; i++) {
-    server.bus.publish({ userId: alice, appId: shop, method: 'tween.storage.changed', params: { n: i }, ...(key === undefined ? {} : { key }) });
+    server.bus.publish({
+      userId: alice,
+      appId: shop,
+      method: 'tween.storage.changed',
+      params: { n: i },
+      ...(key === undefined ? {} : { key }),
+    });
   }
 }
 
@@ -125,7 +131,8 @@ describe('a resume', () => {
   it('[LIVE14] the bound of 1 MiB holds as well, and an acknowledgement makes room', async () => {
     await start();
     const { client, opened } = await live.open();
-    const big = (n: number) => live.bus.publish({ userId: alice, method: 'tween.storage.changed', params: { value: 'x'.repeat(300_000), n } });
+    const big = (n: number) =>
+      live.bus.publish({ userId: alice, method: 'tween.storage.changed', params: { value: 'x'.repeat(300_000), n } });
     for (let n = 1; n <= 3; n++) big(n);
     await client.find(({ seq }) => seq === 3);
     await client.call('tween.session.ack', { seq: 3 });
@@ -332,7 +339,13 @@ describe('events', () => {
     const [a, b] = [await live.open(), await live.open()];
     const { client: elsewhere } = await live.open({ appId: 'ma_other' });
     const { client: stranger } = await live.open({ userId: bob });
-    live.bus.publish({ userId: alice, appId: shop, exceptSession: a.opened.session, method: 'tween.storage.changed', params: { key: 'k' } });
+    live.bus.publish({
+      userId: alice,
+      appId: shop,
+      exceptSession: a.opened.session,
+      method: 'tween.storage.changed',
+      params: { key: 'k' },
+    });
     live.bus.publish({ userId: alice, method: 'tween.wallet.updated', params: {} });
     await b.client.event('tween.wallet.updated');
     expect(b.client.messages).toMatchObject([{ method: 'tween.storage.changed', seq: 1 }]);

@@ -92,7 +92,9 @@ describe('the upgrade', () => {
     live = await startLiveServer();
     const release = live.holdVerification();
     const token = live.token();
-    const attempts = Array.from({ length: 20 }, () => live.connect({ headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined));
+    const attempts = Array.from({ length: 20 }, () =>
+      live.connect({ headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined),
+    );
     const sockets = await Promise.all(Array.from({ length: 20 }, () => rawUpgrade(live.port, token)));
     for (const socket of sockets) socket.destroy();
     await fetch(`${live.origin}/healthz`);
@@ -164,8 +166,19 @@ describe('opening', () => {
   it('[LIVE4] refuses an open with bad parameters and lets the client try again', async () => {
     live = await startLiveServer();
     const client = await live.connect();
-    const bad = [{ token: 1 }, { token: 'x' }, { device: { id: '' } }, { device: { id: 'a'.repeat(129) } }, { surprise: 1 }, { resume: { session: 'a', secret: 'b', seq: -1 } }];
-    for (const params of bad) expect(errorOf(await client.call('tween.session.open', { token: live.token(), ...params }))).toMatchObject({ code: -32602, data: { code: 'INVALID_REQUEST' } });
+    const bad = [
+      { token: 1 },
+      { token: 'x' },
+      { device: { id: '' } },
+      { device: { id: 'a'.repeat(129) } },
+      { surprise: 1 },
+      { resume: { session: 'a', secret: 'b', seq: -1 } },
+    ];
+    for (const params of bad)
+      expect(errorOf(await client.call('tween.session.open', { token: live.token(), ...params }))).toMatchObject({
+        code: -32602,
+        data: { code: 'INVALID_REQUEST' },
+      });
     expect((await client.call('tween.session.open', { token: live.token(), device: { id: 'a'.repeat(128) } })).result.resumed).toBe(false);
   });
 
@@ -186,7 +199,10 @@ describe('opening', () => {
   it('[LIVE5] refuses a second open on an open session with INVALID_STATE', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
-    expect(errorOf(await client.call('tween.session.open', { token: live.token() }))).toMatchObject({ code: -32409, data: { code: 'INVALID_STATE' } });
+    expect(errorOf(await client.call('tween.session.open', { token: live.token() }))).toMatchObject({
+      code: -32409,
+      data: { code: 'INVALID_STATE' },
+    });
     expect((await client.call('tween.session.ping')).result.server_time).toBe('2026-01-01T00:00:00.000Z');
   });
 
@@ -234,7 +250,13 @@ describe('tween.session.*', () => {
   it('[LIVE25] checks the parameters of its operations', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
-    for (const [method, params] of [['tween.session.ack', { seq: -1 }], ['tween.session.ack', {}], ['tween.session.ping', { a: 1 }], ['tween.session.refresh', {}], ['tween.session.close', { reason: 1 }]] as const) {
+    for (const [method, params] of [
+      ['tween.session.ack', { seq: -1 }],
+      ['tween.session.ack', {}],
+      ['tween.session.ping', { a: 1 }],
+      ['tween.session.refresh', {}],
+      ['tween.session.close', { reason: 1 }],
+    ] as const) {
       expect(errorOf(await client.call(method, params))).toMatchObject({ code: -32602, data: { code: 'INVALID_REQUEST' } });
     }
   });
@@ -307,7 +329,10 @@ describe('expiry and revocation', () => {
     await other.settled();
     expect(live.server.counts.sessions).toBe(1);
     const stranger = await live.connect();
-    const answer = await stranger.call('tween.session.open', { token: live.token({ userId: bob }), resume: { session: opened.session, secret: opened.secret, seq: 0 } });
+    const answer = await stranger.call('tween.session.open', {
+      token: live.token({ userId: bob }),
+      resume: { session: opened.session, secret: opened.secret, seq: 0 },
+    });
     expect(answer.result.resumed).toBe(false);
   });
 
@@ -432,7 +457,10 @@ describe('protocol violations', () => {
     const { client } = await live.open({}, {}, { protocol: 'tmcp.json.v1' });
     client.frame(opcode.binary, Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tween.session.ping"}'));
     expect(await client.find(({ id }) => id === null)).toMatchObject({ jsonrpc: '2.0', error: { code: -32700 } });
-    expect(await client.call('tween.storage.set', { key: 'ключ', value: '\ud83d\ude00' })).toMatchObject({ jsonrpc: '2.0', result: { version: 1 } });
+    expect(await client.call('tween.storage.set', { key: 'ключ', value: '\ud83d\ude00' })).toMatchObject({
+      jsonrpc: '2.0',
+      result: { version: 1 },
+    });
     expect((await client.call('tween.storage.get', { key: 'ключ' })).result.value).toBe('\ud83d\ude00');
   });
 
@@ -444,7 +472,8 @@ describe('protocol violations', () => {
     client.send('text');
     expect(errorOf(await client.find(({ id }) => id === null)).code).toBe(-32600);
     expect(errorOf(await client.call('tween.no.such'))).toMatchObject({ code: -32601, data: { code: 'NOT_FOUND' } });
-    for (const name of ['constructor', '__proto__', 'timer.fired', 'xstate.after.1']) expect(errorOf(await client.call(name)).code).toBe(-32601);
+    for (const name of ['constructor', '__proto__', 'timer.fired', 'xstate.after.1'])
+      expect(errorOf(await client.call(name)).code).toBe(-32601);
   });
 
   it('[LIVE29] closes a peer that floods with control frames and leaves others alone', async () => {

@@ -82,7 +82,9 @@ describe('a slow reader', () => {
     for (let n = 1; n <= 1_000; n++) live.bus.publish({ userId: alice, method: 'tween.wallet.updated', params: { n } });
     client.socket.resume();
     await client.find(({ seq }) => seq === 1_000);
-    expect(client.messages.filter(({ method }) => method !== undefined).map(({ seq, params }) => [seq, params.n])).toEqual(Array.from({ length: 999 }, (_, i) => [i + 1, i + 1]));
+    expect(client.messages.filter(({ method }) => method !== undefined).map(({ seq, params }) => [seq, params.n])).toEqual(
+      Array.from({ length: 999 }, (_, i) => [i + 1, i + 1]),
+    );
   });
 
   it('[LIVE39] events of one key wait as one, the newest', async () => {

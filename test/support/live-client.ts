@@ -52,7 +52,11 @@ export class UpgradeRefused extends Error {
 export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
 /** A masked client frame. `length` may lie. */
-export function clientFrame(op: number, payload: Uint8Array, options: { readonly fin?: boolean; readonly length?: number; readonly rsv?: number } = {}): Buffer {
+export function clientFrame(
+  op: number,
+  payload: Uint8Array,
+  options: { readonly fin?: boolean; readonly length?: number; readonly rsv?: number } = {},
+): Buffer {
   const { fin = true, length = payload.length, rsv = 0 } = options;
   const first = (fin ? 0x80 : 0) | (rsv << 4) | op;
   let head: Buffer;
@@ -163,7 +167,8 @@ export class LiveClient {
     for (;;) {
       const index = this.messages.findIndex(matches);
       if (index >= 0) return this.messages.splice(index, 1)[0] as LiveMessage;
-      if (this.socket.closed || this.socket.destroyed) throw new Error(`the socket was closed with ${this.#close.code} (${this.#close.reason})`);
+      if (this.socket.closed || this.socket.destroyed)
+        throw new Error(`the socket was closed with ${this.#close.code} (${this.#close.reason})`);
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
   }
@@ -198,7 +203,9 @@ export class LiveClient {
       this.pings++;
       if (this.answerPings) this.frame(opcode.pong, payload);
     } else if (op === opcode.pong) this.pongs++;
-    else if (op === opcode.close) this.#close = payload.length < 2 ? { code: 1005, reason: '' } : { code: payload.readUInt16BE(0), reason: payload.subarray(2).toString() };
+    else if (op === opcode.close)
+      this.#close =
+        payload.length < 2 ? { code: 1005, reason: '' } : { code: payload.readUInt16BE(0), reason: payload.subarray(2).toString() };
     else this.messages.push((op === opcode.text ? JSON.parse(payload.toString()) : decode(payload)) as LiveMessage);
   }
 

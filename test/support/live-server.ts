@@ -51,7 +51,11 @@ export interface LiveServer extends AsyncDisposable {
   holdVerification(): () => void;
   connect(options?: ConnectOptions): Promise<LiveClient>;
   /** A client with an open session, and the answer of the open. */
-  open(grant?: Grant, params?: Record<string, unknown>, options?: ConnectOptions): Promise<{ client: LiveClient; opened: Record<string, never> & Opened }>;
+  open(
+    grant?: Grant,
+    params?: Record<string, unknown>,
+    options?: ConnectOptions,
+  ): Promise<{ client: LiveClient; opened: Record<string, never> & Opened }>;
 }
 
 export interface Opened {
@@ -68,13 +72,19 @@ export const bob = '@bob:tween.example';
 export const shop = 'ma_demo_shop';
 export const allScopes = ['user:read', 'wallet:balance', 'wallet:pay', 'wallet:history', 'storage:read', 'storage:write'];
 
-type Overrides = Partial<Omit<ServerOptions, 'clock'>> & { readonly limitsFactor?: number; readonly autoFlush?: boolean; readonly logger?: Logger; readonly clock?: ManualClock };
+type Overrides = Partial<Omit<ServerOptions, 'clock'>> & {
+  readonly limitsFactor?: number;
+  readonly autoFlush?: boolean;
+  readonly logger?: Logger;
+  readonly clock?: ManualClock;
+};
 
 /** Starts it on a free port. */
 export async function startLiveServer(overrides: Overrides = {}): Promise<LiveServer> {
   const { limitsFactor = 1_000, autoFlush = true, clock = new ManualClock(), ...rest } = overrides;
   const lines: Record<string, unknown>[] = [];
-  const log = rest.log ?? createLogger({ logLevel: 'info' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
+  const log =
+    rest.log ?? createLogger({ logLevel: 'info' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
   const bus = rest.bus ?? createLocalBus();
   const journal = createMemoryJournal({ autoFlush });
   const metrics = createMetrics(false);
@@ -86,11 +96,14 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
   const listeners = new Set<(revocation: Revocation) => void>();
   let gateOpen: Promise<void> = Promise.resolve();
   const names = (revocation: Omit<Revocation, 'at'>, who: Principal): boolean =>
-    revocation.tokenId === who.tokenId || revocation.grantId === who.grantId || (revocation.userId === who.userId && (revocation.appId === undefined || revocation.appId === who.appId));
+    revocation.tokenId === who.tokenId ||
+    revocation.grantId === who.grantId ||
+    (revocation.userId === who.userId && (revocation.appId === undefined || revocation.appId === who.appId));
   const verifier: TokenVerifier = {
     async verify(token) {
       const principal = grants.get(token);
-      if (principal === undefined || principal.expiresAt <= clock.now() || revoked.some((revocation) => names(revocation, principal))) throw new TmcpError('INVALID_TOKEN');
+      if (principal === undefined || principal.expiresAt <= clock.now() || revoked.some((revocation) => names(revocation, principal)))
+        throw new TmcpError('INVALID_TOKEN');
       await gateOpen;
       return principal;
     },
@@ -105,7 +118,11 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     maxActors: 10_000,
     idleMs: 60_000,
   });
-  const gate = new Gate({ operations: compileCatalogue(), limiter: new UserLimiter(clock, limitsFactor), tell: (address, message) => registry.tell(address, message) });
+  const gate = new Gate({
+    operations: compileCatalogue(),
+    limiter: new UserLimiter(clock, limitsFactor),
+    tell: (address, message) => registry.tell(address, message),
+  });
   const server = await createServer({
     host: '127.0.0.1',
     port: 0,
@@ -206,13 +223,15 @@ function vault(held: Message[]): Behaviour<Values> {
   return {
     kind: 'vault',
     machineVersion: 1,
-    load: (_id, stored) => new Map(Object.entries((stored?.snapshot as Record<string, { value: string; version: number }> | undefined) ?? {})),
+    load: (_id, stored) =>
+      new Map(Object.entries((stored?.snapshot as Record<string, { value: string; version: number }> | undefined) ?? {})),
     receive(values, message, context) {
       const { key = '', value } = message.input as { key?: string; value?: string };
       if (key.startsWith('hold')) held.push(message);
       else if (message.type === 'tween.storage.get') get(values, key, message);
       else if (message.type === 'tween.storage.set') set(values, key, value ?? '', message, context);
-      else if (message.type === 'tween.storage.batchGet') message.reply(null, { items: [], missing: (message.input as { keys: string[] }).keys });
+      else if (message.type === 'tween.storage.batchGet')
+        message.reply(null, { items: [], missing: (message.input as { keys: string[] }).keys });
       else if (message.type === 'tween.storage.remove') throw new Error('a fault with a secret in its message');
       else message.reply(null, { ok: true, who: message.who, input: message.input as unknown });
     },
@@ -256,7 +275,9 @@ function user(held: Message[]): Behaviour<null> {
 }
 
 const refusals: Readonly<Record<string, TmcpError>> = {
-  MFA_REQUIRED: new TmcpError('MFA_REQUIRED', undefined, { details: { payment_id: 'pay_a', status: 'mfa_required', mfa_challenge: { challenge_id: 'mfa_ch_a' } } }),
+  MFA_REQUIRED: new TmcpError('MFA_REQUIRED', undefined, {
+    details: { payment_id: 'pay_a', status: 'mfa_required', mfa_challenge: { challenge_id: 'mfa_ch_a' } },
+  }),
   INVALID_MFA_CREDENTIALS: new TmcpError('INVALID_MFA_CREDENTIALS', undefined, { details: { attempts_remaining: 2, retry_allowed: true } }),
   MFA_LOCKED: new TmcpError('MFA_LOCKED', undefined, { retryAfter: 900, details: { locked_until: '2026-01-01T00:15:00.000Z' } }),
   INTERNAL_ERROR: new TmcpError('INTERNAL_ERROR', 'secret of ours', { cause: new Error('secret of ours') }),

@@ -6,6 +6,7 @@
 import { asTmcpError, TmcpError } from '../../protocol/errors.ts';
 import { limits } from '../../protocol/limits.ts';
 import type { Address, IdempotencyRow, Journal, JournalEntry, RecordRow, StoredActor, UserEvent } from '../ports.ts';
+import { HistoryDivergedError } from './history-diverged.ts';
 import type { ActorContext, Behaviour, Settlement, Write } from './behaviour.ts';
 import type { Message } from './message.ts';
 
@@ -20,9 +21,15 @@ export interface Host {
   publish(event: UserEvent): void;
   /** Timers and outbox rows that are now durable. */
   flushed(address: Address, entry: JournalEntry): void;
-  /** The activation threw or lost a write; it must not be used again. */
-  failed(activation: Activation<unknown>, error: unknown): void;
+  /** The activation must not be used again. */
+  failed(activation: Activation<unknown>, error: unknown, cause: FailureCause): void;
 }
+
+/**
+ * `step`: the actor's own code threw, which counts towards setting it aside. `flush`: a write was lost; `load`: it could not be read.
+ * Those are mostly the database's trouble and do not count.
+ */
+export type FailureCause = 'step' | 'flush' | 'load';
 
 type Phase = 'loading' | 'ready' | 'dropped';
 
@@ -130,7 +137,9 @@ export class Activation<S> implements ActorContext {
       this.#phase = 'ready';
       this.#drain();
     } catch (error) {
-      if (this.#phase !== 'dropped') this.#host.failed(this as Activation<unknown>, error);
+      if (this.#phase !== 'dropped') {
+        this.#host.failed(this as Activation<unknown>, error, error instanceof HistoryDivergedError ? 'step' : 'load');
+      }
     }
   }
 
@@ -156,7 +165,7 @@ export class Activation<S> implements ActorContext {
     try {
       turn();
     } catch (error) {
-      this.#host.failed(this as Activation<unknown>, error);
+      this.#host.failed(this as Activation<unknown>, error, 'step');
     }
   }
 
@@ -176,7 +185,7 @@ export class Activation<S> implements ActorContext {
       this.behaviour.receive(this.#state as S, message, this);
     } catch (thrown) {
       this.#answer({ message, error: asTmcpError(thrown) });
-      if (!(thrown instanceof TmcpError)) this.#host.failed(this as Activation<unknown>, thrown);
+      if (!(thrown instanceof TmcpError)) this.#host.failed(this as Activation<unknown>, thrown, 'step');
     }
   }
 
@@ -330,7 +339,7 @@ export class Activation<S> implements ActorContext {
     if (this.#unflushed === 0) for (const resolve of this.#quiet.splice(0)) resolve();
     if (error !== undefined) {
       // Out of use before anyone is answered: its state is ahead of what is stored, and an answer lets repeats in.
-      if (this.#phase !== 'dropped') this.#host.failed(this as Activation<unknown>, error);
+      if (this.#phase !== 'dropped') this.#host.failed(this as Activation<unknown>, error, 'flush');
       const answer = new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error });
       for (const settlement of settle) this.#answer({ message: settlement.message, error: answer });
       return;

@@ -4,6 +4,7 @@
  * Holds no rule of any machine. Timers are rows named by the machine's own timer ids; effects are rows named by the place
  * of their history line, so that the same history names them alike.
  */
+import { HistoryDivergedError } from './history-diverged.ts';
 import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 import { asTmcpError, TmcpError } from '../../protocol/errors.ts';
 import type { OutboxRow, RecordRow, StoredActor, TimerRow } from '../ports.ts';
@@ -39,13 +40,6 @@ export interface MachineDefinition {
   readonly recorded?: (event: MachineEvent) => MachineEvent;
 }
 
-/** History that the present machine would not have made. The actor is set aside rather than carried on differently. */
-export class HistoryDivergedError extends Error {
-  constructor(message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.name = 'HistoryDivergedError';
-  }
-}
 
 /** A machine's actor in memory. `C` is the machine's context. */
 export class MachineActor<C> {

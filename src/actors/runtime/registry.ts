@@ -4,7 +4,7 @@
  */
 import { TmcpError } from '../../protocol/errors.ts';
 import type { ActorStore, Address, CancelTimer, Clock, EventBus, Journal, JournalEntry } from '../ports.ts';
-import { Activation, type Host } from './activation.ts';
+import { Activation, type FailureCause, type Host } from './activation.ts';
 import type { Behaviour } from './behaviour.ts';
 import type { Message } from './message.ts';
 
@@ -60,7 +60,7 @@ export class Registry {
       tell: (address, message) => this.tell(address, message),
       publish: (event) => options.bus.publish(event),
       flushed: (address, entry) => options.onFlushed?.(address, entry),
-      failed: (activation, error) => this.#failed(activation, error),
+      failed: (activation, error, cause) => this.#failed(activation, error, cause),
     };
     this.#scheduleSweep();
   }
@@ -118,23 +118,15 @@ export class Registry {
     return activation;
   }
 
-  #failed(activation: Activation<unknown>, error: unknown): void {
+  #failed(activation: Activation<unknown>, error: unknown, cause: FailureCause): void {
     const { address } = activation;
     if (this.#actors.get(address) !== activation) return;
     const waiting = this.#forget(address, activation);
     const { kind } = activation.behaviour;
     this.#options.observe?.restarted?.(kind, address, error);
-    const now = this.#options.clock.now();
-    const recent = (this.#failures.get(address) ?? []).filter((at) => at > now - failureWindowMs);
-    recent.push(now);
-    this.#failures.set(address, recent);
-    if (this.#failures.size > 10_000) this.#failures.delete(this.#failures.keys().next().value as Address);
-    if (recent.length >= failuresBeforeQuarantine) {
-      this.#failures.delete(address);
-      this.#quarantine.set(address, now + quarantineMs);
-      this.#options.observe?.quarantined?.(kind, address);
-    }
-    if (recent.length < failuresBeforeQuarantine && !this.#closed) {
+    const aside = cause === 'step' && this.#setAside(kind, address);
+    // What could not be loaded is tried again with the next message, not in a loop.
+    if (cause !== 'load' && !aside && !this.#closed) {
       // The next activation must not read what this one is still writing.
       const quiet = activation.whenQuiet();
       const next = this.#wake(address, quiet);
@@ -144,7 +136,21 @@ export class Registry {
       }
       return;
     }
-    for (const message of waiting) message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 60 }));
+    for (const message of waiting) message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: aside ? quarantineMs / 1000 : 1 }));
+  }
+
+  /** Counts a failure; true when the actor is set aside for it. */
+  #setAside(kind: string, address: Address): boolean {
+    const now = this.#options.clock.now();
+    const recent = (this.#failures.get(address) ?? []).filter((at) => at > now - failureWindowMs);
+    recent.push(now);
+    this.#failures.set(address, recent);
+    if (this.#failures.size > 10_000) this.#failures.delete(this.#failures.keys().next().value as Address);
+    if (recent.length < failuresBeforeQuarantine) return false;
+    this.#failures.delete(address);
+    this.#quarantine.set(address, now + quarantineMs);
+    this.#options.observe?.quarantined?.(kind, address);
+    return true;
   }
 
   #forget(address: Address, activation: Activation<unknown>): Message[] {

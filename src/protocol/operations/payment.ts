@@ -1,6 +1,5 @@
 /** Mini-app payments: request, signed authorization, second factor, look-up, cancel. Protocol sections 14 and 15. */
 import { type Static, Type } from '@sinclair/typebox';
-import { limits } from '../limits.ts';
 import { defineOperation, IdempotencyKey, strictObject } from '../operation.ts';
 import { ChallengeId, Currency, DeviceId, Iso, MoneyIn, MoneyOut, PaymentId } from '../schemas.ts';
 
@@ -141,6 +140,3 @@ export const cancelPayment = defineOperation({
 });
 
 export const paymentOperations = [pay, getPayment, authorizePayment, verifyMfa, cancelPayment] as const;
-
-/** Length of a payment's authorization window, told in `expires_at`. */
-export const paymentTtlMs = limits.paymentTtlMs;

@@ -9,7 +9,6 @@ import { utf8Length } from '../utf8.ts';
 const vault = (_input: unknown, who: { readonly userId: string; readonly appId: string }): string => `vault:${who.userId}:${who.appId}`;
 
 export const StorageKey = Type.String({ minLength: 1, maxLength: limits.storageKeyBytes, description: 'UTF-8, at most 256 bytes, NFC, no control characters' });
-export const StorageValue = Type.String({ maxLength: limits.storageValueBytes, description: 'At most 1 MiB of UTF-8' });
 export const OpId = Type.String({ minLength: 3, maxLength: 160, pattern: '^[\\x21-\\x7e]+:[0-9]{1,15}$', description: '`<device id>:<counter>`: applied at most once' });
 const Ttl = Type.Integer({ minimum: limits.ttlMinS, maximum: limits.ttlMaxS, description: 'Seconds' });
 const ClientTimestamp = Type.Number({ minimum: 0, maximum: 253_402_300_799, description: 'Unix seconds' });

@@ -19,7 +19,7 @@ export const getBalance = defineOperation({
     limits: Type.Object({ daily_limit: MoneyOut, daily_used: MoneyOut, transaction_limit: MoneyOut }),
     status: Type.String(),
   }),
-  errors: ['USER_NOT_FOUND'],
+  errors: ['USER_NOT_FOUND', 'USER_SUSPENDED'],
   actor: user,
 });
 
@@ -46,7 +46,7 @@ export const getTransactions = defineOperation({
     ),
     pagination: Pagination,
   }),
-  errors: ['USER_NOT_FOUND'],
+  errors: ['USER_NOT_FOUND', 'USER_SUSPENDED'],
   actor: user,
 });
 

@@ -26,7 +26,9 @@ export function devRoutes(doors: DevDoors): GatewayOptions['routes'] {
           try {
             exchange.json(200, (await door(body === undefined ? undefined : decodeFrame('json', body))) ?? {});
           } catch (error) {
-            exchange.fail(error instanceof UndecodableFrame ? new TmcpError('INVALID_REQUEST', 'The body is not JSON') : asTmcpError(error));
+            exchange.fail(
+              error instanceof UndecodableFrame ? new TmcpError('INVALID_REQUEST', 'The body is not JSON') : asTmcpError(error),
+            );
           }
         },
       },

@@ -24,7 +24,11 @@ export function errorBody(error: TmcpError, requestId: string, timestamp: string
     // Protocol 15.2.
     case 'INVALID_MFA_CREDENTIALS': {
       const { attempts_remaining: left, retry_allowed: allowed = left !== 0 } = details;
-      return { status: 'failed', retry_allowed: allowed, error: { ...envelope, ...(left === undefined ? {} : { attempts_remaining: left }) } };
+      return {
+        status: 'failed',
+        retry_allowed: allowed,
+        error: { ...envelope, ...(left === undefined ? {} : { attempts_remaining: left }) },
+      };
     }
     case 'MFA_LOCKED':
       return { error: { ...envelope, ...pick(details, ['locked_until']) } };

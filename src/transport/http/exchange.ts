@@ -132,7 +132,10 @@ export class Exchange {
     if (error.code === 'INVALID_TOKEN') headers.push(['WWW-Authenticate', 'Bearer']);
     if (error.retryAfter !== undefined) headers.push(['Retry-After', String(Math.ceil(error.retryAfter))]);
     if (error.code === 'INTERNAL_ERROR') {
-      this.#context.log.error({ event: 'http.fault', requestId: this.requestId, route: this.route, err: error.cause ?? error }, 'a request failed');
+      this.#context.log.error(
+        { event: 'http.fault', requestId: this.requestId, route: this.route, err: error.cause ?? error },
+        'a request failed',
+      );
     }
     if (error.code === 'RATE_LIMIT_EXCEEDED') this.#context.metrics.rateLimited.with(String(error.details?.['class'] ?? 'other')).inc();
     this.json(error.status, errorBody(error, this.requestId, toIso(this.#context.clock.now())), { ...head, headers });
@@ -145,7 +148,10 @@ export class Exchange {
       return;
     }
     if (this.#answered) {
-      this.#context.log.error({ event: 'http.answered_twice', requestId: this.requestId, route: this.route }, 'a second answer to one request');
+      this.#context.log.error(
+        { event: 'http.answered_twice', requestId: this.requestId, route: this.route },
+        'a second answer to one request',
+      );
       return;
     }
     this.#answered = true;
@@ -153,7 +159,8 @@ export class Exchange {
     res.cork(() => {
       res.writeStatus(statusLine(head.status));
       this.#writeHeaders(head);
-      if (this.method === 'HEAD') res.endWithoutBody(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength, head.close === true);
+      if (this.method === 'HEAD')
+        res.endWithoutBody(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength, head.close === true);
       else if (head.status === 204 || head.status === 304) res.endWithoutBody(undefined, head.close === true);
       else res.end(body, head.close === true);
     });

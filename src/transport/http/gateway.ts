@@ -118,7 +118,12 @@ export class Gateway {
     this.#guard(exchange, this.#run(exchange, found, head, body));
   }
 
-  async #run(exchange: Exchange, found: ReturnType<Router<Target>['find']>, head: Head, reading: ReturnType<Exchange['readBody']> | undefined): Promise<void> {
+  async #run(
+    exchange: Exchange,
+    found: ReturnType<Router<Target>['find']>,
+    head: Head,
+    reading: ReturnType<Exchange['readBody']> | undefined,
+  ): Promise<void> {
     const waiting = exchange.checkOrigin();
     if (waiting !== undefined) await waiting;
     const close = head.length > discardedBytes;
@@ -169,7 +174,10 @@ export class Gateway {
         if (error === null) exchange.json(status, result ?? {});
         else exchange.fail(error);
       } catch (fault) {
-        this.#context.log.error({ event: 'http.answer_failed', requestId: exchange.requestId, err: fault }, 'an answer could not be written');
+        this.#context.log.error(
+          { event: 'http.answer_failed', requestId: exchange.requestId, err: fault },
+          'an answer could not be written',
+        );
       }
     });
   }
@@ -187,7 +195,12 @@ export class Gateway {
     }
   }
 
-  async #body(exchange: Exchange, head: Head, reading: ReturnType<Exchange['readBody']> | undefined, limit: number): Promise<Buffer | undefined | TmcpError> {
+  async #body(
+    exchange: Exchange,
+    head: Head,
+    reading: ReturnType<Exchange['readBody']> | undefined,
+    limit: number,
+  ): Promise<Buffer | undefined | TmcpError> {
     if (head.length === 0) return undefined;
     const body = reading === undefined ? 'too-large' : await reading;
     if (body === 'too-large') return new TmcpError('PAYLOAD_TOO_LARGE', undefined, { details: { limit_bytes: limit } });
@@ -225,7 +238,9 @@ export class Gateway {
   async #prefixed(exchange: Exchange, route: PrefixRoute, headers: Readonly<Record<string, string>>, length: number): Promise<void> {
     exchange.route = route.prefixes.find((start) => exchange.path.startsWith(start)) ?? 'none';
     if (length > route.bodyBytes) {
-      exchange.fail(new TmcpError('PAYLOAD_TOO_LARGE', undefined, { details: { limit_bytes: route.bodyBytes } }), { close: length > discardedBytes });
+      exchange.fail(new TmcpError('PAYLOAD_TOO_LARGE', undefined, { details: { limit_bytes: route.bodyBytes } }), {
+        close: length > discardedBytes,
+      });
       return;
     }
     const body = length === 0 ? Buffer.alloc(0) : await exchange.readBody(bodyDeadlineMs);

@@ -25,7 +25,14 @@ export function identityRoute(identity: IdentityHandler): PrefixRoute {
     async handle(exchange, headers, body) {
       const url = exchange.query === '' ? exchange.path : `${exchange.path}?${exchange.query}`;
       const answer = await identity.handle({ method: exchange.method, url, headers, body, remoteAddress: exchange.ip });
-      exchange.end({ status: answer.status, headers: answer.headers.filter(([name]) => !own.has(name.toLowerCase())), contentType: 'text/plain; charset=utf-8' }, answer.body);
+      exchange.end(
+        {
+          status: answer.status,
+          headers: answer.headers.filter(([name]) => !own.has(name.toLowerCase())),
+          contentType: 'text/plain; charset=utf-8',
+        },
+        answer.body,
+      );
     },
   };
 }

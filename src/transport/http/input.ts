@@ -20,7 +20,8 @@ export interface InputPlan {
 /** The plan of an operation with an HTTP twin. */
 export function planInput(operation: Operation, path: string): InputPlan {
   const properties = Object.entries((operation.input as unknown as { readonly properties: Readonly<Record<string, TSchema>> }).properties);
-  const named = (test: (schema: TSchema) => boolean): ReadonlySet<string> => new Set(properties.filter(([, schema]) => test(schema)).map(([name]) => name));
+  const named = (test: (schema: TSchema) => boolean): ReadonlySet<string> =>
+    new Set(properties.filter(([, schema]) => test(schema)).map(([name]) => name));
   return {
     parameters: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string),
     numbers: named((schema) => TypeGuard.IsInteger(schema) || TypeGuard.IsNumber(schema)),

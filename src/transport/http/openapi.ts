@@ -43,12 +43,29 @@ export function buildOpenApi(): Json {
     paths: { ...paths, ...plainPaths },
     components: {
       securitySchemes: {
-        tep: { type: 'http', scheme: 'bearer', bearerFormat: 'TEP', description: 'A TEP access token, `tep.` and a JWT, from `/oauth2/token`' },
+        tep: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'TEP',
+          description: 'A TEP access token, `tep.` and a JWT, from `/oauth2/token`',
+        },
       },
-      headers: { RequestId: { description: "The request's id: the client's, when it sent one of [A-Za-z0-9._-]{1,64}", schema: { type: 'string' } } },
+      headers: {
+        RequestId: { description: "The request's id: the client's, when it sent one of [A-Za-z0-9._-]{1,64}", schema: { type: 'string' } },
+      },
       parameters: {
-        IdempotencyKey: { name: 'Idempotency-Key', in: 'header', description: 'Synonym of the member `idempotency_key`', schema: { type: 'string', minLength: 1, maxLength: 255 } },
-        DeviceId: { name: 'X-Device-Id', in: 'header', description: 'The device the request comes from', schema: { type: 'string', minLength: 1, maxLength: 128 } },
+        IdempotencyKey: {
+          name: 'Idempotency-Key',
+          in: 'header',
+          description: 'Synonym of the member `idempotency_key`',
+          schema: { type: 'string', minLength: 1, maxLength: 255 },
+        },
+        DeviceId: {
+          name: 'X-Device-Id',
+          in: 'header',
+          description: 'The device the request comes from',
+          schema: { type: 'string', minLength: 1, maxLength: 128 },
+        },
         RequestId: { name: 'X-Request-Id', in: 'header', schema: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,64}$' } },
         TraceParent: { name: 'traceparent', in: 'header', description: 'W3C Trace Context', schema: { type: 'string' } },
       },
@@ -131,7 +148,10 @@ function errorResponses(codes: readonly ErrorCode[]): Json {
         content: {
           'application/json': {
             schema: {
-              allOf: [{ $ref: '#/components/schemas/Error' }, { type: 'object', properties: { error: { type: 'object', properties: { code: { enum: shared } } } } }],
+              allOf: [
+                { $ref: '#/components/schemas/Error' },
+                { type: 'object', properties: { error: { type: 'object', properties: { code: { enum: shared } } } } },
+              ],
             },
           },
         },
@@ -165,12 +185,22 @@ function tagOf(name: string): string {
   return name.split('.')[1] ?? name;
 }
 
-const json = (description: string, properties: Json): Json => ({ description, content: { 'application/json': { schema: { type: 'object', properties } } } });
+const json = (description: string, properties: Json): Json => ({
+  description,
+  content: { 'application/json': { schema: { type: 'object', properties } } },
+});
 const text = { type: 'string' };
 
 /** What stands on the same port and is no operation. */
 const plainPaths: Json = {
-  '/healthz': { get: { operationId: 'healthz', summary: 'The process answers', security: [], responses: { '200': json('Alive', { status: { const: 'ok' } }) } } },
+  '/healthz': {
+    get: {
+      operationId: 'healthz',
+      summary: 'The process answers',
+      security: [],
+      responses: { '200': json('Alive', { status: { const: 'ok' } }) },
+    },
+  },
   '/readyz': {
     get: {
       operationId: 'readyz',
@@ -182,11 +212,28 @@ const plainPaths: Json = {
       },
     },
   },
-  '/openapi.json': { get: { operationId: 'openapi', summary: 'This document', security: [], responses: { '200': json('OpenAPI 3.1', {}), '304': { description: 'Unchanged' } } } },
+  '/openapi.json': {
+    get: {
+      operationId: 'openapi',
+      summary: 'This document',
+      security: [],
+      responses: { '200': json('OpenAPI 3.1', {}), '304': { description: 'Unchanged' } },
+    },
+  },
   '/asyncapi.json': {
-    get: { operationId: 'asyncapi', summary: 'The document of the live binding', security: [], responses: { '200': json('AsyncAPI 3.0', {}), '304': { description: 'Unchanged' } } },
+    get: {
+      operationId: 'asyncapi',
+      summary: 'The document of the live binding',
+      security: [],
+      responses: { '200': json('AsyncAPI 3.0', {}), '304': { description: 'Unchanged' } },
+    },
   },
   '/.well-known/openid-configuration': {
-    get: { operationId: 'discovery', summary: 'Where the OAuth endpoints are and what they can do', security: [], responses: { '200': json('Discovery', { issuer: text }) } },
+    get: {
+      operationId: 'discovery',
+      summary: 'Where the OAuth endpoints are and what they can do',
+      security: [],
+      responses: { '200': json('Discovery', { issuer: text }) },
+    },
   },
 };

@@ -31,7 +31,11 @@ export class Router<T> {
     const segments = path.split('/');
     for (const pattern of this.#patterns.get(segments.length) ?? []) {
       if (pattern.segments.every((segment, index) => (segment === null ? segments[index] !== '' : segment === segments[index]))) {
-        return chosen(pattern.targets, method, segments.filter((_, index) => pattern.segments[index] === null));
+        return chosen(
+          pattern.targets,
+          method,
+          segments.filter((_, index) => pattern.segments[index] === null),
+        );
       }
     }
     return undefined;
@@ -62,7 +66,11 @@ export class Router<T> {
 
 const none: readonly string[] = [];
 
-function chosen<T>(targets: ReadonlyMap<string, T>, method: string, parameters: readonly string[]): Found<T> | { readonly allowed: readonly string[] } {
+function chosen<T>(
+  targets: ReadonlyMap<string, T>,
+  method: string,
+  parameters: readonly string[],
+): Found<T> | { readonly allowed: readonly string[] } {
   const target = targets.get(method);
   return target === undefined ? { allowed: [...targets.keys()] } : { target, parameters };
 }

@@ -65,7 +65,10 @@ export function buildAsyncApi(): Json {
             summary: operation.summary,
             channel: { $ref: '#/channels/live' },
             messages: [channelMessage(`${operation.name}.request`)],
-            reply: { channel: { $ref: '#/channels/live' }, messages: [channelMessage(`${operation.name}.result`), channelMessage('Error')] },
+            reply: {
+              channel: { $ref: '#/channels/live' },
+              messages: [channelMessage(`${operation.name}.result`), channelMessage('Error')],
+            },
             'x-scopes-any-of': operation.scopes,
             'x-rate-limit-class': operation.limit,
             'x-idempotency': operation.idempotency,
@@ -75,7 +78,10 @@ export function buildAsyncApi(): Json {
         ]),
       ),
       ...Object.fromEntries(
-        eventMethods.map((method) => [method, { action: 'send', channel: { $ref: '#/channels/live' }, messages: [channelMessage(`${method}.event`)] }]),
+        eventMethods.map((method) => [
+          method,
+          { action: 'send', channel: { $ref: '#/channels/live' }, messages: [channelMessage(`${method}.event`)] },
+        ]),
       ),
     },
     components: { messages },
@@ -91,19 +97,35 @@ function requestMessage({ name, summary, input }: Operation): Json {
       type: 'object',
       additionalProperties: false,
       required: ['method'],
-      properties: { jsonrpc: version, id: requestId, method: { const: name }, params: input, context: { type: 'object', description: 'Ignored' } },
+      properties: {
+        jsonrpc: version,
+        id: requestId,
+        method: { const: name },
+        params: input,
+        context: { type: 'object', description: 'Ignored' },
+      },
     },
   };
 }
 
 function resultMessage({ name, output }: Operation): Json {
-  return { name: `${name} result`, payload: { type: 'object', required: ['id', 'result'], properties: { jsonrpc: version, id: requestId, result: output } } };
+  return {
+    name: `${name} result`,
+    payload: { type: 'object', required: ['id', 'result'], properties: { jsonrpc: version, id: requestId, result: output } },
+  };
 }
 
 function eventMessage(method: (typeof eventMethods)[number]): Json {
   const seq = { type: 'integer', minimum: 1, description: 'Without gaps within the session' };
   const params = { type: 'object', properties: eventParams[method] };
-  return { name: method, payload: { type: 'object', required: ['method', 'params', 'seq'], properties: { jsonrpc: version, method: { const: method }, params, seq } } };
+  return {
+    name: method,
+    payload: {
+      type: 'object',
+      required: ['method', 'params', 'seq'],
+      properties: { jsonrpc: version, method: { const: method }, params, seq },
+    },
+  };
 }
 
 function errorMessage(): Json {
@@ -119,12 +141,27 @@ function errorMessage(): Json {
       timestamp: { type: 'string', format: 'date-time' },
     },
   };
-  const error = { type: 'object', required: ['code', 'message', 'data'], properties: { code: { type: 'integer' }, message: { type: 'string' }, data } };
-  return { name: 'Error', payload: { type: 'object', required: ['id', 'error'], properties: { jsonrpc: version, id: { oneOf: [...requestId.oneOf, { type: 'null' }] }, error } } };
+  const error = {
+    type: 'object',
+    required: ['code', 'message', 'data'],
+    properties: { code: { type: 'integer' }, message: { type: 'string' }, data },
+  };
+  return {
+    name: 'Error',
+    payload: {
+      type: 'object',
+      required: ['id', 'error'],
+      properties: { jsonrpc: version, id: { oneOf: [...requestId.oneOf, { type: 'null' }] }, error },
+    },
+  };
 }
 
 function errorsOf(operation: Operation): Json[] {
-  return [...new Set([...commonErrors, ...operation.errors])].map((code) => ({ code, rpc_code: rpcCodeOf(code), retryable: errorTable[code].retryable }));
+  return [...new Set([...commonErrors, ...operation.errors])].map((code) => ({
+    code,
+    rpc_code: rpcCodeOf(code),
+    retryable: errorTable[code].retryable,
+  }));
 }
 
 /** A name as a token of a JSON pointer. */

@@ -126,7 +126,11 @@ export class FrameHandler {
   #item(socket: LiveSocket, item: ParsedItem, batch: Batch | undefined): void {
     if (item.kind === 'invalid') {
       this.#unknown.inc();
-      this.#answer(socket, batch, this.#refusal(socket, item.id, new TmcpError('INVALID_REQUEST', item.reason), this.#requestId(), rpcCodes.notARequest));
+      this.#answer(
+        socket,
+        batch,
+        this.#refusal(socket, item.id, new TmcpError('INVALID_REQUEST', item.reason), this.#requestId(), rpcCodes.notARequest),
+      );
       return;
     }
     const { session } = socket;
@@ -169,7 +173,13 @@ export class FrameHandler {
     );
   }
 
-  #sessionOperation(socket: LiveSocket, session: Session, item: ParsedRequest | ParsedNotification, method: Method, batch: Batch | undefined): void {
+  #sessionOperation(
+    socket: LiveSocket,
+    session: Session,
+    item: ParsedRequest | ParsedNotification,
+    method: Method,
+    batch: Batch | undefined,
+  ): void {
     if (item.method === 'tween.session.ping') this.control(socket);
     const started = this.#hub.options.clock.monotonic();
     // What is answered at once is never in flight: a client that waits for 64 answers may still acknowledge events.
@@ -191,7 +201,16 @@ export class FrameHandler {
     socket.inFlight++;
     this.#hub.options.gate.call(operation, session.principal, item.params, call, (error, result) => {
       socket.inFlight--;
-      this.#settle(socket, item, method, batch, started, error, error === null && write !== undefined ? write.answered(result) : result, requestId);
+      this.#settle(
+        socket,
+        item,
+        method,
+        batch,
+        started,
+        error,
+        error === null && write !== undefined ? write.answered(result) : result,
+        requestId,
+      );
     });
   }
 
@@ -201,7 +220,10 @@ export class FrameHandler {
         if (session.watermark.durable(write)) this.#hub.sayDurable(session);
       },
       failed: (error) => {
-        this.#hub.options.log.error({ event: 'live.write_lost', sessionId: session.id, err: error }, 'an accepted write cannot be committed');
+        this.#hub.options.log.error(
+          { event: 'live.write_lost', sessionId: session.id, err: error },
+          'an accepted write cannot be committed',
+        );
         this.#hub.happen(session, session.socket, 'failed');
       },
     });
@@ -209,7 +231,12 @@ export class FrameHandler {
 
   #isFull(socket: LiveSocket, item: ParsedRequest | ParsedNotification, batch: Batch | undefined): boolean {
     if (socket.inFlight < limits.inFlight) return false;
-    this.#refuse(socket, item, batch, new TmcpError('TOO_MANY_IN_FLIGHT', undefined, { retryAfter: 1, details: { limit: limits.inFlight } }));
+    this.#refuse(
+      socket,
+      item,
+      batch,
+      new TmcpError('TOO_MANY_IN_FLIGHT', undefined, { retryAfter: 1, details: { limit: limits.inFlight } }),
+    );
     this.#ignoredRefusal(socket);
     return true;
   }
@@ -240,7 +267,13 @@ export class FrameHandler {
     }
   }
 
-  #refuse(socket: LiveSocket, item: ParsedRequest | ParsedNotification, batch: Batch | undefined, error: TmcpError, rpcCode?: number): void {
+  #refuse(
+    socket: LiveSocket,
+    item: ParsedRequest | ParsedNotification,
+    batch: Batch | undefined,
+    error: TmcpError,
+    rpcCode?: number,
+  ): void {
     if (item.kind === 'request') this.#answer(socket, batch, this.#refusal(socket, item.id, error, this.#requestId(), rpcCode));
   }
 

@@ -48,7 +48,8 @@ export class Opening {
     if (token === undefined) throw new TmcpError('INVALID_TOKEN');
     const principal = await options.verifier.verify(token);
     const deviceId = input.device?.id ?? '';
-    const found = input.resume === undefined || !socket.isLive ? undefined : await this.#resumable(input.resume, principal, deviceId, socket);
+    const found =
+      input.resume === undefined || !socket.isLive ? undefined : await this.#resumable(input.resume, principal, deviceId, socket);
     // From here on nothing waits: what is checked now holds when the answer leaves.
     const refusal = this.#lateRefusal(principal, began);
     if (!socket.isLive || refusal !== undefined) {
@@ -104,7 +105,9 @@ export class Opening {
   /** The session to go on with; undefined: a new one is opened. Errors: `INVALID_TOKEN` for the token of somebody else. */
   async #resumable(resume: Resume, principal: Principal, deviceId: string, socket: LiveSocket): Promise<Session | undefined> {
     const local = this.#hub.find(resume.session);
-    return local === undefined ? this.#fromStore(resume, principal, deviceId, socket) : this.#here(local, resume, principal, deviceId, socket);
+    return local === undefined
+      ? this.#fromStore(resume, principal, deviceId, socket)
+      : this.#here(local, resume, principal, deviceId, socket);
   }
 
   async #here(session: Session, resume: Resume, principal: Principal, deviceId: string, socket: LiveSocket): Promise<Session | undefined> {
@@ -149,7 +152,10 @@ export class Opening {
   #refuse(reason: SessionAudit['reason'], session: string, principal: Principal, socket: LiveSocket): undefined {
     const { audit, log } = this.#hub.options;
     const { userId, appId } = principal;
-    log.warn({ event: 'session.resume_refused', reason, sessionId: session, userId, appId, clientIp: socket.ip }, 'refused to resume a session');
+    log.warn(
+      { event: 'session.resume_refused', reason, sessionId: session, userId, appId, clientIp: socket.ip },
+      'refused to resume a session',
+    );
     audit?.({ type: 'session.resume_refused', reason, session, userId, appId, ip: socket.ip });
     if (reason === 'owner') throw new TmcpError('INVALID_TOKEN');
     return undefined;

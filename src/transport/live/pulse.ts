@@ -61,7 +61,8 @@ export class Pulse {
     const wall = clock.now();
     this.now = monotonic;
     for (const socket of this.#sockets) {
-      if (socket.pausedAt !== undefined && monotonic - socket.pausedAt >= limits.closeAfterPausedMs) this.#hub.happen(socket.session, socket, 'slow');
+      if (socket.pausedAt !== undefined && monotonic - socket.pausedAt >= limits.closeAfterPausedMs)
+        this.#hub.happen(socket.session, socket, 'slow');
       else if (socket.dueAt <= monotonic) this.#due(socket, monotonic);
       if (socket.dueAtWall <= wall) this.#expiry(socket, wall);
     }

@@ -56,7 +56,10 @@ export class SessionHub {
   constructor(options: LiveOptions) {
     this.options = options;
     this.kept = new KeptSessions(options, (session) => this.happen(session, undefined, 'taken'));
-    this.#unsubscribe = [options.bus.subscribe((event) => this.#publish(event)), options.revocations.subscribe((revocation) => this.#revoke(revocation))];
+    this.#unsubscribe = [
+      options.bus.subscribe((event) => this.#publish(event)),
+      options.revocations.subscribe((revocation) => this.#revoke(revocation)),
+    ];
   }
 
   /** Sessions in memory, with or without a socket. */
@@ -250,7 +253,10 @@ export class SessionHub {
     if (socket === undefined) return;
     this.options.metrics.liveCloses.with(String(code)).inc();
     if (this.options.log.enabled('debug')) {
-      this.options.log.debug({ event: 'live.closed', closeCode: code, ...(session === undefined ? {} : { sessionId: session.id }) }, 'closed a live socket');
+      this.options.log.debug(
+        { event: 'live.closed', closeCode: code, ...(session === undefined ? {} : { sessionId: session.id }) },
+        'closed a live socket',
+      );
     }
     socket.close(code, reasons[code as CloseCode] ?? '');
   }

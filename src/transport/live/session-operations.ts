@@ -47,7 +47,8 @@ export class SessionOperations {
     const began = clock.monotonic();
     const principal = await verifier.verify(token);
     const { userId, appId } = session.principal;
-    if (principal.userId !== userId || principal.appId !== appId || this.#hub.revokedSince(principal, began)) throw new TmcpError('INVALID_TOKEN');
+    if (principal.userId !== userId || principal.appId !== appId || this.#hub.revokedSince(principal, began))
+      throw new TmcpError('INVALID_TOKEN');
     session.identify(principal);
     this.#hub.scheduleExpiry(session);
     return { expires_at: toIso(principal.expiresAt), scopes: [...principal.scopes] };

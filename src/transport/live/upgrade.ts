@@ -97,7 +97,10 @@ export class Door {
 
   #full(ip: string): Refused | undefined {
     const { maxConnections, maxConnectionsPerIp } = this.#options;
-    const full = this.#state.draining || this.#state.count >= maxConnections || (maxConnectionsPerIp > 0 && this.#state.ofAddress(ip) >= maxConnectionsPerIp);
+    const full =
+      this.#state.draining ||
+      this.#state.count >= maxConnections ||
+      (maxConnectionsPerIp > 0 && this.#state.ofAddress(ip) >= maxConnectionsPerIp);
     if (!full) return undefined;
     // Spread, so that those who are refused together do not come back together.
     const retryAfter = 1 + Math.floor(jitter() * 5);
@@ -111,20 +114,26 @@ export class Door {
     res.writeHeader('X-Request-Id', requestId).writeHeader('Content-Type', 'application/json; charset=utf-8');
     for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
     res.end(JSON.stringify(errorBody(error, requestId, toIso(this.#options.clock.now()))));
-    if (error.code === 'INTERNAL_ERROR') this.#options.log.error({ event: 'live.upgrade_failed', requestId, err: error.cause }, 'an upgrade failed');
+    if (error.code === 'INTERNAL_ERROR')
+      this.#options.log.error({ event: 'live.upgrade_failed', requestId, err: error.cause }, 'an upgrade failed');
   }
 }
 
 function badRequest(choice: Choice | undefined, handshake: boolean, key: string, query: string): Refused | undefined {
   if (!handshake) {
-    return { error: new TmcpError('INVALID_REQUEST', 'This is not a WebSocket handshake of version 13'), headers: { 'Sec-WebSocket-Version': '13' } };
+    return {
+      error: new TmcpError('INVALID_REQUEST', 'This is not a WebSocket handshake of version 13'),
+      headers: { 'Sec-WebSocket-Version': '13' },
+    };
   }
   if (choice === undefined) {
     const known = Object.keys(subprotocols).join(', ');
     return { error: new TmcpError('INVALID_REQUEST', `None of the offered subprotocols is known; this server speaks ${known}`) };
   }
-  if (Buffer.from(key, 'base64').length !== 16) return { error: new TmcpError('INVALID_REQUEST', 'Sec-WebSocket-Key is not 16 bytes of base64') };
-  if (/(^|&)(access_)?token=/i.test(query)) return { error: new TmcpError('INVALID_REQUEST', 'Credentials are never taken from the address') };
+  if (Buffer.from(key, 'base64').length !== 16)
+    return { error: new TmcpError('INVALID_REQUEST', 'Sec-WebSocket-Key is not 16 bytes of base64') };
+  if (/(^|&)(access_)?token=/i.test(query))
+    return { error: new TmcpError('INVALID_REQUEST', 'Credentials are never taken from the address') };
   return undefined;
 }
 

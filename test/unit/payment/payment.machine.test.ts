@@ -1,5 +1,6 @@
 /** The payment machine alone: every state against every event, the guards' other branches, timers, snapshots, history. */
 import fc from 'fast-check';
+import { HistoryDivergedError } from '../../../src/actors/runtime/history-diverged.ts';
 import { describe, expect, it } from 'vitest';
 import { paymentMachine } from '../../../src/actors/payment/payment.machine.ts';
 import { paymentDefinition } from '../../../src/actors/payment/payment.ts';
@@ -7,7 +8,6 @@ import type { PaymentContext, PaymentEvent, PaymentState } from '../../../src/ac
 import { paymentEventTypes } from '../../../src/actors/payment/payment-types.ts';
 import type { RecordRow } from '../../../src/actors/ports.ts';
 import {
-  HistoryDivergedError,
   type MachineDefinition,
   replay,
   reviveMachine,

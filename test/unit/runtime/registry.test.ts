@@ -315,3 +315,20 @@ describe('passivation', () => {
     expect(await ask('counter:c', 'add', 1)).toEqual({ value: 1 });
   });
 });
+
+describe('trouble of the database', () => {
+  it('sets no actor aside: lost writes and failed reads do not count', async () => {
+    const quarantined: string[] = [];
+    const { journal, ask } = setUp({ observe: { quarantined: (_kind, address) => void quarantined.push(address) } });
+    for (let n = 0; n < 5; n++) {
+      journal.failNext();
+      await expect(ask('counter:a', 'add', 1)).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryAfter: 1 });
+    }
+    journal.unreadable(true);
+    for (let n = 0; n < 5; n++) await expect(ask('counter:b', 'get')).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    journal.unreadable(false);
+    expect(quarantined).toEqual([]);
+    expect(await ask('counter:a', 'add', 1)).toEqual({ value: 1 });
+    expect(await ask('counter:b', 'get')).toBe(0);
+  });
+});

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RecordRow } from '../../../src/actors/ports.ts';
-import { HistoryDivergedError, replay, reviveMachine, stateName } from '../../../src/actors/runtime/machine-behaviour.ts';
+import { HistoryDivergedError } from '../../../src/actors/runtime/history-diverged.ts';
+import { replay, reviveMachine, stateName } from '../../../src/actors/runtime/machine-behaviour.ts';
 import { firstStep, restore, type Stepped, step as pureStep, stored } from '../../../src/actors/runtime/step.ts';
 import { absentFactor } from '../../../src/actors/user/factor-rules.ts';
 import { maxDevices, userMachine } from '../../../src/actors/user/user.machine.ts';
