@@ -44,6 +44,11 @@ export class SystemClock implements Clock {
     };
   }
 
+  /** How far it was moved ahead of the machine's clock, ms. */
+  get aheadMs(): number {
+    return this.#offsetMs;
+  }
+
   /** Moves the clock forward by `ms` (milliseconds, > 0) and fires what has become due, in order. */
   advance(ms: number): void {
     this.#offsetMs += ms;

@@ -99,7 +99,7 @@ export class Calls {
         bytes: frame.length,
         frame,
         done: false,
-        resolve: (result) => settle(() => resolve(result as OutputOf<M>)),
+        resolve: (result) => settle(() => (resolve as (value: unknown) => void)(result)),
         reject: (error) => settle(() => reject(error)),
       };
       const late = (): Error =>
@@ -132,7 +132,9 @@ export class Calls {
     this.#send = undefined;
     const sent = [...this.#sent.values()].filter((call) => !call.done);
     this.#sent.clear();
-    const culprit = tooLarge ? sent.reduce<Call | undefined>((most, call) => (most === undefined || call.bytes > most.bytes ? call : most), undefined) : undefined;
+    const culprit = tooLarge
+      ? sent.reduce<Call | undefined>((most, call) => (most === undefined || call.bytes > most.bytes ? call : most), undefined)
+      : undefined;
     culprit?.reject(new TmcpError('PAYLOAD_TOO_LARGE', `${culprit.method}: the server takes no frame of ${culprit.bytes} bytes`));
     const again = sent.filter((call) => call.repeat && !call.done);
     const waiting = [...this.#waiting.values()];
@@ -162,10 +164,13 @@ export class Calls {
 
   #frame(id: number, method: string, params: unknown, session: boolean): Uint8Array {
     if (!session && (this.#open >= maxCalls || this.#bytes >= maxBytes)) {
-      throw new TmcpError('SERVICE_UNAVAILABLE', `${this.#open} calls of ${this.#bytes} bytes already wait for an answer`, { retryAfter: 1 });
+      throw new TmcpError('SERVICE_UNAVAILABLE', `${this.#open} calls of ${this.#bytes} bytes already wait for an answer`, {
+        retryAfter: 1,
+      });
     }
     const frame = encodeMsgpack({ id, method, params });
-    if (frame.length > this.#frameBytes) throw new TmcpError('PAYLOAD_TOO_LARGE', `${method}: a frame holds at most ${this.#frameBytes} bytes`);
+    if (frame.length > this.#frameBytes)
+      throw new TmcpError('PAYLOAD_TOO_LARGE', `${method}: a frame holds at most ${this.#frameBytes} bytes`);
     const fault = prescan(frame);
     if (fault !== undefined) throw new TmcpError('INVALID_REQUEST', `${method}: the parameters cannot be sent (${fault.reason})`);
     // A view of the encoder's memory: kept for long it would hold its neighbours.

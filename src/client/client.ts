@@ -6,41 +6,16 @@ import type { EventMethod, InputOf, MethodName, OutputOf } from '../protocol/cat
 import { encodeMsgpack } from '../protocol/codec.ts';
 import { limits } from '../protocol/limits.ts';
 import { type CallOptions, Calls } from './calls.ts';
+import type { ClientOptions, Resync } from './client-options.ts';
 import { Connection, type Opened } from './connection.ts';
 import type { ClientState } from './connection-state.ts';
 import { EventFeed } from './event-feed.ts';
 import { type Listener, Listeners, type Report, reporter } from './listeners.ts';
-import type { QueueBounds } from './op-log.ts';
 import { MemoryQueue, type QueueStore } from './queue.ts';
 import type { ServerMessage } from './server-message.ts';
 import type { TokenSource } from './sign-in.ts';
-import { platformSocket, type SocketConstructor } from './socket.ts';
-import { OfflineWriter, type WriteMode } from './writer.ts';
-
-export interface ClientOptions {
-  /** `ws://…/v1/live` or `wss://…/v1/live`. */
-  readonly url: string;
-  readonly token: TokenSource;
-  /** Stable per installation, and of this one alone: binds the session and the operation ids. 1 to 128 printable ASCII characters, no space. */
-  readonly deviceId: string;
-  /** Where writes are kept until they are durable; in memory when left out. The client closes it. */
-  readonly queue?: QueueStore;
-  /** What the queue holds at most; 100,000 writes and 64 MiB when left out. */
-  readonly queueBounds?: QueueBounds;
-  /** `durable` when left out. */
-  readonly writes?: WriteMode;
-  readonly WebSocket?: SocketConstructor;
-  readonly client?: { readonly name: string; readonly version: string };
-  /** Default deadline of a call, ms; 30,000 when left out. */
-  readonly timeoutMs?: number;
-  /** Told of faults that have no caller; the console when left out. */
-  readonly onError?: Report;
-}
-
-/** Why what the client knows may be out of date: the session could not be resumed, or events are missing. */
-export interface Resync {
-  readonly reason: 'session' | 'gap';
-}
+import { platformSocket } from './socket.ts';
+import { OfflineWriter } from './writer.ts';
 
 const deviceIds = new RegExp(`^[\\x21-\\x7e]{1,${limits.deviceIdBytes}}$`);
 const pingEveryMs = 25_000;
@@ -68,7 +43,8 @@ export class Client {
 
   constructor(options: ClientOptions) {
     const { url, token, deviceId, queue = new MemoryQueue(), queueBounds, writes = 'durable' } = options;
-    if (!deviceIds.test(deviceId)) throw new TypeError(`deviceId must be 1 to ${limits.deviceIdBytes} printable ASCII characters without spaces`);
+    if (!deviceIds.test(deviceId))
+      throw new TypeError(`deviceId must be 1 to ${limits.deviceIdBytes} printable ASCII characters without spaces`);
     this.#token = token;
     this.#queue = queue;
     this.#report = reporter(options.onError);
@@ -236,7 +212,8 @@ export class Client {
   #ownEvent(method: string, params: unknown, seq: number): void {
     if (method === 'tween.session.durable') this.storage.durable(params, seq);
     else if (method === 'tween.session.expiring') void this.#refresh();
-    else if (method === 'tween.session.draining') this.#connection.comeBackAfter((params as { readonly reconnect_after_ms?: unknown }).reconnect_after_ms);
+    else if (method === 'tween.session.draining')
+      this.#connection.comeBackAfter((params as { readonly reconnect_after_ms?: unknown }).reconnect_after_ms);
   }
 
   // --- the session's upkeep -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,16 @@ type Row = Readonly<Record<ConnectionEvent, ClientState>>;
 
 /** A row in which everything that is not named changes nothing. */
 function row(state: ClientState, moves: Partial<Row>): Row {
-  const stays = { start: state, connected: state, opened: state, lost: state, refused: state, delayOver: state, offline: state, stop: state };
+  const stays = {
+    start: state,
+    connected: state,
+    opened: state,
+    lost: state,
+    refused: state,
+    delayOver: state,
+    offline: state,
+    stop: state,
+  };
   return { ...stays, ...moves };
 }
 

@@ -12,6 +12,7 @@ import type { Report } from './listeners.ts';
 import { readFrame, type ServerMessage } from './server-message.ts';
 import type { TokenSource } from './sign-in.ts';
 import type { SocketConstructor, SocketLike } from './socket.ts';
+import { within } from './within.ts';
 
 export type Opened = OutputOf<'tween.session.open'>;
 
@@ -131,7 +132,7 @@ export class Connection {
     const attempt = ++this.#attempt;
     let token: string;
     try {
-      token = await within(tokenWithinMs, () => this.#options.token(this.#renewToken));
+      token = await within(tokenWithinMs, 'the token source gave no token', () => this.#options.token(this.#renewToken));
     } catch (error) {
       if (attempt !== this.#attempt) return;
       this.#options.report(error);
@@ -170,10 +171,12 @@ export class Connection {
   #ask(token: string): void {
     this.#move('connected');
     const { deviceId, client } = this.#options;
-    const resume = this.#session === undefined ? undefined : { session: this.#session.session, secret: this.#session.secret, seq: this.#hooks.seq() };
+    const resume =
+      this.#session === undefined ? undefined : { session: this.#session.session, secret: this.#session.secret, seq: this.#hooks.seq() };
     const params = { token, device: { id: deviceId }, resume, client };
     const frame = encodeMsgpack({ id: openId, method: 'tween.session.open', params });
-    if (frame.length > limits.frameBytesBeforeOpen) this.#failed(new TmcpError('PAYLOAD_TOO_LARGE', 'the token is too long to open a session with'));
+    if (frame.length > limits.frameBytesBeforeOpen)
+      this.#failed(new TmcpError('PAYLOAD_TOO_LARGE', 'the token is too long to open a session with'));
     else this.send(frame);
   }
 
@@ -199,7 +202,12 @@ export class Connection {
     const before = this.#session;
     if (before !== undefined && (before.user_id !== opened.user_id || before.app_id !== opened.app_id)) {
       // What waits to be sent is the first user's.
-      this.end('refused', new Error(`the token is for ${opened.user_id} in ${opened.app_id}, the client was opened for ${before.user_id} in ${before.app_id}`));
+      this.end(
+        'refused',
+        new Error(
+          `the token is for ${opened.user_id} in ${opened.app_id}, the client was opened for ${before.user_id} in ${before.app_id}`,
+        ),
+      );
       return;
     }
     clearTimeout(this.#deadline);
@@ -243,10 +251,13 @@ export class Connection {
     }
     this.#letGo();
     if (wasOpen && (code < 4000 || performance.now() - this.#openedAt >= stableMs)) this.#tries = 0;
-    this.#deadline = setTimeout(() => {
-      this.#move('delayOver');
-      void this.#connect();
-    }, this.#delay(reaction === 'wait'));
+    this.#deadline = setTimeout(
+      () => {
+        this.#move('delayOver');
+        void this.#connect();
+      },
+      this.#delay(reaction === 'wait'),
+    );
     this.#tries++;
     this.#notBeforeMs = 0;
     this.#move('lost', () => this.#hooks.lost(code === closeCodes.frameTooLarge));
@@ -283,13 +294,4 @@ export class Connection {
     // A listener, or what was told first, may have moved on.
     if (this.#state === next) this.#hooks.state(next);
   }
-}
-
-/** What `work` gives, if it does so within `ms`. */
-function within<T>(ms: number, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the token source gave no token within ${ms} ms`)), ms);
-    const done = (): void => clearTimeout(timer);
-    Promise.resolve().then(work).finally(done).then(resolve, reject);
-  });
 }

@@ -7,7 +7,7 @@ import { type FileHandle, open, readFile, realpath, rename, rm } from 'node:fs/p
 import { basename, dirname, join } from 'node:path';
 import { type Claim, claimFile } from './file-claim.ts';
 import { linesOf, type QueueLine, readLines, textOf } from './queue-lines.ts';
-import { counterOf, firstCounter, type QueuedOp, type QueueStore } from './queue.ts';
+import { firstCounter, type QueuedOp, type QueueStore } from './queue.ts';
 
 interface PendingWrite {
   readonly line: QueueLine;
@@ -68,26 +68,22 @@ export class FileQueue implements QueueStore {
     return [...this.#ops.values()];
   }
 
-  async append(op: QueuedOp): Promise<void> {
-    await this.#write({ op });
-    this.#ops.set(op.op_id, op);
+  append(op: QueuedOp): Promise<void> {
+    return this.#write({ op });
   }
 
   /** Not waited for by the disk: what comes back after a power cut is pushed again and recognised. */
-  async remove(opIds: readonly string[]): Promise<void> {
-    for (const id of opIds) this.#ops.delete(id);
-    await this.#write({ done: opIds });
+  remove(opIds: readonly string[]): Promise<void> {
+    return this.#write({ done: opIds });
   }
 
   async nextCounter(): Promise<number> {
     const counter = this.#next++;
     while (counter > this.#reserved) {
       const upTo = counter + reserve;
-      this.#reserving ??= this.#write({ counter: upTo })
-        .then(() => void (this.#reserved = upTo))
-        .finally(() => {
-          this.#reserving = undefined;
-        });
+      this.#reserving ??= this.#write({ counter: upTo }).finally(() => {
+        this.#reserving = undefined;
+      });
       await this.#reserving;
     }
     return counter;
@@ -123,14 +119,21 @@ export class FileQueue implements QueueStore {
       this.#pending = [];
       try {
         await this.#append(group.map(({ line }) => line));
-        for (const { resolve } of group) resolve();
+        for (const { line, resolve } of group) {
+          this.#apply(line);
+          resolve();
+        }
       } catch (error) {
         for (const { reject } of group) reject(error);
       }
-      // One turn, in which those who were told take the operation over.
-      await Promise.resolve();
       if (this.#size >= this.#compactAt && this.#broken === undefined) await this.#compact();
     }
+  }
+
+  #apply(line: QueueLine): void {
+    if ('op' in line) this.#ops.set(line.op.op_id, line.op);
+    else if ('done' in line) for (const id of line.done) this.#ops.delete(id);
+    else this.#reserved = Math.max(this.#reserved, line.counter);
   }
 
   async #append(lines: readonly QueueLine[]): Promise<void> {
@@ -163,18 +166,81 @@ export class FileQueue implements QueueStore {
   }
 
   async #compact(): Promise<void> {
-    // Appended lines whose writers have not taken their operation over yet would be lost.
-    if (this.#pending.length > 0) return;
-    try {
-      const fresh = await replace(this.#path, linesOf(this.#reserved, this.#ops.values()));
+    const fresh = await writeFresh(this.#path, linesOf(this.#reserved, this.#ops.values())).catch(() => undefined);
+    // No room for a second file, say: the first is as good, and is tried again when it has grown.
+    if (fresh !== undefined) {
       const old = this.#file;
-      this.#file = fresh.file;
-      this.#size = fresh.size;
-      await old.close();
-    } catch (error) {
-      // Whether the name means the old file or the new one is not known.
-      this.#breakOff(error);
+      try {
+        await putInPlace(this.#path);
+        this.#file = fresh.file;
+        this.#size = fresh.size;
+        await old.close();
+      } catch (error) {
+        // Which of the two files a reader will find is not known.
+        this.#breakOff(error);
+      }
     }
     this.#planCompaction();
   }
+}
+
+interface Fresh {
+  readonly file: FileHandle;
+  readonly size: number;
+}
+
+interface Found extends Fresh {
+  readonly ops: Map<string, QueuedOp>;
+  readonly reserved: number;
+}
+
+/** Reads the file and writes it anew: what a crash cut short is gone then, and the next line begins on its own. */
+async function openFile(path: string): Promise<Found> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '';
+    throw error;
+  });
+  const { ops, reserved = firstCounter() - 1 } = readLines(text, path);
+  const fresh = await writeFresh(path, linesOf(reserved, ops.values()));
+  try {
+    await putInPlace(path);
+  } catch (error) {
+    await fresh.file.close();
+    throw error;
+  }
+  return { ...fresh, ops, reserved };
+}
+
+/** Writes lines to a file beside `path`, down to the disk. Errors: nothing of it is left. */
+async function writeFresh(path: string, lines: readonly QueueLine[]): Promise<Fresh> {
+  const bytes = Buffer.from(textOf(lines));
+  await rm(freshPath(path), { force: true });
+  // Values are the user's; nobody else on the machine reads them.
+  const file = await open(freshPath(path), 'ax', 0o600);
+  try {
+    await file.appendFile(bytes);
+    await file.sync();
+    return { file, size: bytes.length };
+  } catch (error) {
+    await file.close();
+    await rm(freshPath(path), { force: true });
+    throw error;
+  }
+}
+
+/** Gives the file that was written beside `path` its name, down to the disk. */
+async function putInPlace(path: string): Promise<void> {
+  await rename(freshPath(path), path);
+  // Windows opens no folders, and keeps names by itself.
+  if (process.platform === 'win32') return;
+  const folder = await open(dirname(path), 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function freshPath(path: string): string {
+  return `${path}.new`;
 }

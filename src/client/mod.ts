@@ -2,7 +2,8 @@
 export type { EventMethod, InputOf, MethodName, OutputOf } from '../protocol/catalogue.ts';
 export { type ErrorCode, TmcpError } from '../protocol/errors.ts';
 export type { CallOptions } from './calls.ts';
-export { Client, type ClientOptions, createClient, type Resync } from './client.ts';
+export { Client, createClient } from './client.ts';
+export type { ClientOptions, Resync } from './client-options.ts';
 export { CallTimeoutError, ConnectionLostError, QueueFullError } from './client-errors.ts';
 export type { ClientState } from './connection-state.ts';
 export type { PushOutcome } from './pusher.ts';

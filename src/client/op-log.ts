@@ -103,7 +103,8 @@ export class OpLog {
    */
   add(write: NewOp): Promise<Kept> {
     const bytes = bytesOf(write);
-    if (this.#count >= this.#bounds.ops || this.#bytes + bytes > this.#bounds.bytes) return Promise.reject(new QueueFullError(this.#count, this.#bytes));
+    if (this.#count >= this.#bounds.ops || this.#bytes + bytes > this.#bounds.bytes)
+      return Promise.reject(new QueueFullError(this.#count, this.#bytes));
     this.#count++;
     this.#bytes += bytes;
     const append = this.#append(write, bytes).catch((error: unknown) => {

@@ -103,7 +103,9 @@ export class Pusher {
     await this.#sender.settle(settled);
     if (settled.length === batch.length) this.#failures = 0;
     else {
-      this.#sender.report(new Error(`${batch.length - settled.length} of ${batch.length} writes were not settled by their push and are pushed again`));
+      this.#sender.report(
+        new Error(`${batch.length - settled.length} of ${batch.length} writes were not settled by their push and are pushed again`),
+      );
       this.#pause(0);
     }
   }

@@ -11,7 +11,8 @@ export type ServerMessage =
  * The messages of one frame: one, or those of a batch. Errors: throws what is wrong with a frame that holds none.
  */
 export function readFrame(data: unknown): ServerMessage[] {
-  if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data))) throw new Error(`the server sent ${typeof data} instead of a binary frame`);
+  if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data)))
+    throw new Error(`the server sent ${typeof data} instead of a binary frame`);
   const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const value = decodeAnswer(bytes);
   return (Array.isArray(value) ? value : [value]).map(readMessage);

@@ -14,6 +14,7 @@ export type SocketConstructor = new (url: string, protocols: string[]) => Socket
 /** The platform's WebSocket. Errors: one sentence where there is none. */
 export function platformSocket(): SocketConstructor {
   const found = (globalThis as { WebSocket?: SocketConstructor }).WebSocket;
-  if (found === undefined) throw new Error('This runtime has no WebSocket: pass one as `WebSocket` (on Node 20: `import { WebSocket } from "undici"`)');
+  if (found === undefined)
+    throw new Error('This runtime has no WebSocket: pass one as `WebSocket` (on Node 20: `import { WebSocket } from "undici"`)');
   return found;
 }

@@ -64,7 +64,8 @@ export class OfflineWriter {
    */
   async set(key: string, value: string, options: { readonly ttl?: number; readonly baseVersion?: number } = {}): Promise<QueuedOp> {
     const { ttl, baseVersion } = options;
-    if (utf8Length(value) > limits.storageValueBytes) throw new TmcpError('STORAGE_QUOTA_EXCEEDED', `a value holds at most ${limits.storageValueBytes} bytes`);
+    if (utf8Length(value) > limits.storageValueBytes)
+      throw new TmcpError('STORAGE_QUOTA_EXCEEDED', `a value holds at most ${limits.storageValueBytes} bytes`);
     // It would be stored as another one.
     if (surrogate.test(value)) throw new TmcpError('INVALID_REQUEST', 'the value holds a lone surrogate');
     return this.#write({
@@ -181,7 +182,8 @@ export class OfflineWriter {
     for (const each of settled) {
       const { error, status } = each.outcome;
       if (this.#outcomes.has('outcome')) this.#outcomes.emit('outcome', each);
-      else if (status === 'rejected') this.#report(new Error(`the write of ${each.kept.op.key} was rejected: ${error?.code} ${error?.message}`));
+      else if (status === 'rejected')
+        this.#report(new Error(`the write of ${each.kept.op.key} was rejected: ${error?.code} ${error?.message}`));
     }
     const { first } = this.#log;
     for (const waiter of this.#waiters) {

@@ -21,7 +21,7 @@ import { livePath, mountLive } from './live/live.ts';
 import type { SessionAudit } from './live/options.ts';
 import { upgradeRequired } from './http/upgrade-required.ts';
 import { listen } from './listen.ts';
-import { uws } from './uws.ts';
+import { type HttpResponse, uws } from './uws.ts';
 
 export interface ServerOptions {
   readonly host: string;
@@ -124,10 +124,11 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
   // Slow and idle connections are the library's to end; their number is ours.
   let connections = 0;
   const mostConnections = options.maxConnections + Math.max(1_000, options.maxConnections / 10);
-  app.filter((res, change) => {
-    connections += Number(change);
-    if (Number(change) > 0 && connections > mostConnections) res.close();
-  });
+  const count = (res: HttpResponse, change: number): void => {
+    connections += change;
+    if (change > 0 && connections > mostConnections) res.close();
+  };
+  app.filter((res, change) => count(res, Number(change)));
   const port = await listen(app, options.host, options.port);
   const scrape =
     options.metricsPort === 0

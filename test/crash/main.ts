@@ -85,6 +85,7 @@ function passing(error: unknown): boolean {
 interface Writer {
   readonly user: FixtureUser;
   readonly acked: Map<string, string>;
+  answered: number;
   client: Client;
 }
 
@@ -95,6 +96,7 @@ async function write(writer: Writer): Promise<void> {
     try {
       await writer.client.call('tween.storage.set', { key, value }, { repeat: false });
       writer.acked.set(key, value);
+      writer.answered++;
     } catch (error) {
       if (!passing(error)) throw error;
       await pause(20);
@@ -106,6 +108,8 @@ async function write(writer: Writer): Promise<void> {
 
 interface Paid {
   readonly paymentId: string;
+  /** It was answered as made, and is not there. */
+  lost: boolean;
   readonly answers: Set<string>;
 }
 
@@ -127,20 +131,32 @@ async function insist<T>(work: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** Runs `work`; a payment that does not exist any more is a loss and not the end of the run. */
+async function orLost<T>(paid: Paid, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof TmcpError) || error.code !== 'PAYMENT_NOT_FOUND') throw error;
+    paid.lost = true;
+    return undefined;
+  }
+}
+
 async function payOne(payer: Payer): Promise<void> {
   const request = { amount: 1.25, currency: 'USD', description: 'crash test', merchant_order_id: randomUUID(), idempotency_key: randomUUID() };
   const payment = await insist(() => payer.client.call('tween.wallet.pay', request));
   if (payment === undefined) return;
-  const paid: Paid = { paymentId: payment.payment_id, answers: new Set() };
+  const paid: Paid = { paymentId: payment.payment_id, answers: new Set(), lost: false };
   payer.paid.set(paid.paymentId, paid);
   const key = createPrivateKey(payer.user.device.private_key);
-  const view = await insist(async () => {
+  const authorize = async () => {
     const known = await payer.client.call('tween.payment.get', { payment_id: paid.paymentId });
     if (known.status !== 'pending_authorization') return known;
     const timestamp = new Date().toISOString();
     const signature = sign('sha256', Buffer.from(`${paid.paymentId}:1.25:USD:${timestamp}`), key).toString('base64');
     return payer.client.call('tween.payment.authorize', { payment_id: paid.paymentId, signature, device_id: payer.user.device.device_id, timestamp }, { repeat: false });
-  });
+  };
+  const view = await orLost(paid, () => insist(authorize));
   if (view !== undefined && final(view.status)) paid.answers.add(view.status);
 }
 
@@ -161,7 +177,7 @@ async function main(): Promise<number> {
   const writers: Writer[] = [];
   for (let i = 0; i < Number(values.writers); i++) {
     const user = await seed(`writer-${i}`);
-    writers.push({ user, acked: new Map(), client: connectAs(user.user_id) });
+    writers.push({ user, acked: new Map(), answered: 0, client: connectAs(user.user_id) });
   }
   const payers: Payer[] = [];
   for (let i = 0; i < Number(values.payers); i++) {
@@ -174,7 +190,7 @@ async function main(): Promise<number> {
   for (const job of work) job.catch((error: unknown) => (fault ??= error));
   for (let kill = 1; kill <= kills && fault === undefined; kill++) {
     // A random moment of the load, so that kills fall into every step of a commit.
-    await pause(100 + Math.random() * 400);
+    await pause(300 + Math.random() * 1_200);
     await server.kill('SIGKILL');
     server = await startTmcp(['dev'], env, `${origin}/readyz`);
     if (kill % 10 === 0 || kill === kills) process.stderr.write(`${kill} kills, ${count(writers)} writes answered, ${payments(payers)} payments\n`);
@@ -197,6 +213,7 @@ async function main(): Promise<number> {
     answered_writes: count(writers),
     lost_writes: lost,
     payments: payments(payers),
+    lost_payments: payers.reduce((sum, payer) => sum + [...payer.paid.values()].filter((paid) => paid.lost).length, 0),
     double_charges: ledger.double_charges,
     stuck_payments: stuck,
     contradictory_answers: contradictory,
@@ -204,13 +221,13 @@ async function main(): Promise<number> {
     control: values.control,
   };
   process.stdout.write(`${JSON.stringify(figures)}\n`);
-  const broken = lost + ledger.double_charges + stuck + contradictory + uncharged > 0;
+  const broken = lost + figures.lost_payments + ledger.double_charges + stuck + contradictory + uncharged > 0;
   if (values.control) return lost > 0 ? 0 : 1;
   return broken ? 1 : 0;
 }
 
 function count(writers: readonly Writer[]): number {
-  return writers.reduce((sum, writer) => sum + writer.acked.size, 0);
+  return writers.reduce((sum, writer) => sum + writer.answered, 0);
 }
 
 function payments(payers: readonly Payer[]): number {
@@ -239,12 +256,15 @@ async function unsettled(payers: readonly Payer[], until: number): Promise<{ stu
   let stuck = 0;
   let contradictory = 0;
   for (const { client, paid } of payers) {
-    for (const { paymentId, answers } of paid.values()) {
-      let { status } = await client.call('tween.payment.get', { payment_id: paymentId });
-      while (!final(status) && status !== 'pending_authorization' && Date.now() < until) {
+    for (const entry of paid.values()) {
+      const { paymentId, answers } = entry;
+      const statusNow = async () => (await orLost(entry, () => client.call('tween.payment.get', { payment_id: paymentId })))?.status;
+      let status = await statusNow();
+      while (status !== undefined && !final(status) && status !== 'pending_authorization' && Date.now() < until) {
         await pause(100);
-        ({ status } = await client.call('tween.payment.get', { payment_id: paymentId }));
+        status = await statusNow();
       }
+      if (status === undefined) continue;
       if (status === 'processing' || status === 'authorized') stuck++;
       answers.add(status);
       if ([...answers].filter(final).length > 1) contradictory++;

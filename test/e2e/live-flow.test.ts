@@ -34,8 +34,10 @@ describe('requests', () => {
   it('[LIVE23] answer with the id they came with', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
-    for (const id of [0, Number.MAX_SAFE_INTEGER, 'a', 'ü'.repeat(32)])
-      expect((await (client.request('tween.session.ping', {}, id), client.find((m) => m.id === id))).id).toBe(id);
+    for (const id of [0, Number.MAX_SAFE_INTEGER, 'a', 'ü'.repeat(32)]) {
+      client.request('tween.session.ping', {}, id);
+      expect((await client.find((message) => message.id === id)).id).toBe(id);
+    }
     client.request('tween.session.ping', {}, 'a'.repeat(65));
     expect(errorOf(await client.find(({ id }) => id === null)).code).toBe(-32600);
   });

@@ -92,7 +92,9 @@ export class Gateway {
     const exchange = new Exchange(this.#context, res, req);
     const length = bodyLength(req);
     if (typeof length === 'string') {
-      exchange.fail(new TmcpError('INVALID_REQUEST', length), { close: true });
+      // Not now: the library goes on parsing what stands behind a request that is already answered, and cuts the connection when it
+      // finds a request behind one that is not.
+      setImmediate(() => exchange.fail(new TmcpError('INVALID_REQUEST', length), { close: true }));
       return;
     }
     const { prefix } = this.#options;

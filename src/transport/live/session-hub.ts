@@ -11,8 +11,8 @@ import type { SessionHappening } from './lifecycle.ts';
 import { KeptSessions } from './kept-sessions.ts';
 import type { LiveSocket } from './live-socket.ts';
 import type { LiveOptions } from './options.ts';
-import { Session } from './session.ts';
 import type { KeptEvent } from './replay-buffer.ts';
+import type { Session } from './session.ts';
 
 /** A revocation that arrived, for opens that began before it did. */
 interface Heard {

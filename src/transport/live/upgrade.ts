@@ -51,7 +51,8 @@ export class Door {
     const extensions = req.getHeader('sec-websocket-extensions');
     const origin = req.getHeader('origin');
     const authorization = req.getHeader('authorization');
-    const query = req.getQuery();
+    // Its types say text; without a query it is undefined.
+    const query = req.getQuery() ?? '';
     const ip = clientAddress(res, req, this.#options.trustProxyHops);
     const choice = chooseSubprotocol(offered);
     const handshake = req.getHeader('upgrade').toLowerCase() === 'websocket' && req.getHeader('sec-websocket-version') === '13';

@@ -12,7 +12,7 @@ const routes: readonly [RegExp, readonly string[]][] = [
   [/^\/oauth2\/(token|introspect|revoke)$/, ['POST', 'OPTIONS']],
   [/^\/\.well-known\/(openid-configuration|oauth-authorization-server|jwks\.json)$/, ['GET', 'HEAD', 'OPTIONS']],
   [/^\/interaction\/[\w-]+$/, ['GET', 'HEAD']],
-  [/^\/interaction\/[\w-]+\/(sign-in|code|back|consent|switch|cancel)$/, ['POST']],
+  [/^\/interaction\/[\w-]+\/(sign-in|code|back|consent|switch|cancel)$/, ['GET', 'HEAD', 'POST']],
   [/^\/assets\/[\w.-]+$/, ['GET', 'HEAD']],
 ];
 

@@ -7,7 +7,7 @@ import { newId } from '../../../ids.ts';
 import { tepClaims } from '../../tokens/tep-claims.ts';
 import { adapterFor, type AdapterParts, grantMarginS } from './adapter.ts';
 import { appOf } from './clients.ts';
-import { consented, mustAsk, recordConsent } from './consent-rules.ts';
+import { type Consent, consented, mustAsk, recordConsent } from './consent-rules.ts';
 import type { IdentityOptions, Lifetimes } from './ports.ts';
 import { mayAsk, passesUnasked } from './scopes.ts';
 import { ensureWallet } from './wallets.ts';
@@ -140,8 +140,8 @@ async function resourceServer(parts: ConfigurationParts, ctx: KoaContextWithOIDC
 }
 
 /**
- * A grant of its own for each authorisation, when the person need not be asked. Nothing otherwise: the library then shows the
- * consent page and comes back.
+ * A grant of its own for each authorisation, when the person need not be asked, or was and left something out. Nothing otherwise: the
+ * library then shows the consent page and comes back.
  */
 async function grantFor(parts: ConfigurationParts, ctx: KoaContextWithOIDC) {
   const { store, issuer } = parts;
@@ -150,12 +150,16 @@ async function grantFor(parts: ConfigurationParts, ctx: KoaContextWithOIDC) {
   if (account === undefined || client === undefined || requested.length === 0) return undefined;
   if (ctx.oidc.promptPending('login') || ctx.oidc.promptPending('consent')) return undefined;
   const app = await appOf(store, client.clientId);
-  if (app === undefined || (await mustAsk(store, account.accountId, app, requested)).length > 0) return undefined;
+  if (app === undefined) return undefined;
+  const ask = await mustAsk(store, account.accountId, app, requested);
+  const declined = (ctx.oidc.result?.consent as Consent | undefined)?.declined ?? [];
+  if (ask.some((scope) => !declined.includes(scope)) || ask.length === requested.length) return undefined;
   const unasked = requested.filter((scope) => passesUnasked(app, scope));
   await recordConsent(store, account.accountId, app, unasked, 'preapproved');
   await ensureWallet(store, parts.walletIdFor, account.accountId, parts.onFault);
   const grant = new provider.Grant({ jti: newId('session'), accountId: account.accountId, clientId: client.clientId } as never);
-  grant.addResourceScope(issuer, requested.join(' '));
+  grant.addResourceScope(issuer, requested.filter((scope) => !ask.includes(scope)).join(' '));
+  if (ask.length > 0) grant.rejectResourceScope(issuer, ask.join(' '));
   await grant.save();
   return grant;
 }

@@ -2,6 +2,11 @@
 import type { IdentityStore, OauthApp } from './ports.ts';
 import { mayAsk, passesUnasked, scopeHash } from './scopes.ts';
 
+/** What the consent page decided. Scopes in `declined` are left out of this authorisation; the next one asks for them again. */
+export interface Consent {
+  readonly declined: readonly string[];
+}
+
 /** The scopes the person's consents give the app now: registered still, and with the meaning that was shown. */
 export async function consented(store: IdentityStore, userId: string, app: OauthApp): Promise<Set<string>> {
   const rows = await store.consents.list(userId, app.appId);

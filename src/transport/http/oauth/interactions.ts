@@ -4,18 +4,19 @@
  */
 import type { ParameterizedContext } from 'koa';
 import { errors, type Provider } from 'oidc-provider';
-import { consentPage } from '../pages/consent-page.ts';
+import { boxName, consentPage } from '../pages/consent-page.ts';
 import type { Problem } from '../pages/layout.ts';
 import { messagePage } from '../pages/message-page.ts';
+import { onwardPage } from '../pages/onward-page.ts';
 import { secondFactorPage } from '../pages/second-factor-page.ts';
 import { signInPage } from '../pages/sign-in-page.ts';
 import { appOf } from './clients.ts';
-import { mustAsk, recordConsent } from './consent-rules.ts';
+import { type Consent, mustAsk, recordConsent } from './consent-rules.ts';
 import type { createCsrf } from './csrf.ts';
 import type { Limits } from './limits.ts';
 import { sendPage } from './page-response.ts';
 import type { IdentityEvent, IdentityOptions, OauthApp } from './ports.ts';
-import { scopeCard } from './scopes.ts';
+import { passesUnasked, scopeCard } from './scopes.ts';
 import type { SignInResult } from './sign-in.ts';
 
 export interface InteractionParts extends Pick<IdentityOptions, 'store' | 'clock' | 'secondFactor'> {
@@ -78,6 +79,8 @@ export function createInteractions(parts: InteractionParts): (ctx: Parameterized
     const form = new URLSearchParams(body.toString('utf8'));
     const step: Step = { ctx, details, app, redirectUri, action: `/interaction/${uid}`, csrf, form };
     if (action === undefined) await show(parts, step);
+    // The address of a form that was answered with a problem, opened again.
+    else if (ctx.method !== 'POST') goTo(step);
     else if (!parts.csrf.holds(uid, form.get('csrf'), (name) => ctx.get(name))) {
       sendPage(
         ctx,
@@ -97,21 +100,26 @@ async function show(parts: InteractionParts, step: Step): Promise<void> {
     const hint = details.params['login_hint'];
     return showSignIn(step, 200, typeof hint === 'string' ? hint.slice(0, 255) : '', []);
   }
-  const userId = details.session?.accountId ?? '';
-  const requested = requestedScopes(details);
-  const asked = await mustAsk(parts.store, userId, app, requested);
-  const shown = asked.length > 0 ? asked : requested;
-  const also = requested.filter((scope) => !shown.includes(scope));
+  const asked = await mustAsk(parts.store, details.session?.accountId ?? '', app, requestedScopes(details));
+  showConsent(step, asked, asked, []);
+}
+
+function showConsent(step: Step, asked: readonly string[], ticked: readonly string[], problems: readonly Problem[]): void {
+  const { ctx, details, app, action, csrf, redirectUri } = step;
+  const rest = requestedScopes(details).filter((scope) => !asked.includes(scope));
   const document = consentPage({
     app,
-    userId,
+    userId: details.session?.accountId ?? '',
     action,
     csrf,
-    asked: shown.map(scopeCard),
-    also: also.map(scopeCard),
+    asked: asked.map(scopeCard),
+    ticked,
+    allowed: rest.filter((scope) => !passesUnasked(app, scope)).map(scopeCard),
+    unasked: rest.filter((scope) => passesUnasked(app, scope)).map(scopeCard),
     returnHost: new URL(redirectUri).host,
+    problems,
   });
-  sendPage(ctx, 200, document, redirectUri);
+  sendPage(ctx, problems.length === 0 ? 200 : 400, document, redirectUri);
 }
 
 function showSignIn(step: Step, status: number, account: string, problems: readonly Problem[]): void {
@@ -120,8 +128,8 @@ function showSignIn(step: Step, status: number, account: string, problems: reado
 }
 
 function showCode(step: Step, userId: string, problems: readonly Problem[]): void {
-  const { ctx, action, csrf, redirectUri } = step;
-  sendPage(ctx, problems.length === 0 ? 200 : 400, secondFactorPage({ userId, action, csrf, problems }), redirectUri);
+  const { ctx, app, action, csrf, redirectUri } = step;
+  sendPage(ctx, problems.length === 0 ? 200 : 400, secondFactorPage({ app, userId, action, csrf, problems }), redirectUri);
 }
 
 async function signIn(parts: InteractionParts, step: Step): Promise<void> {
@@ -193,7 +201,7 @@ async function signedIn(parts: InteractionParts, step: Step, userId: string, amr
 }
 
 async function decide(parts: InteractionParts, step: Step): Promise<void> {
-  const { details, app, form } = step;
+  const { ctx, details, app, form } = step;
   const userId = details.session?.accountId;
   if (details.prompt.name !== 'consent' || userId === undefined) return goTo(step);
   const clientId = String(details.params['client_id']);
@@ -201,10 +209,16 @@ async function decide(parts: InteractionParts, step: Step): Promise<void> {
     parts.onEvent({ type: 'consent.denied', userId, clientId });
     return finish(step, { error: 'access_denied', error_description: 'the person did not allow this' });
   }
-  const scopes = await mustAsk(parts.store, userId, app, requestedScopes(details));
+  const requested = requestedScopes(details);
+  const asked = await mustAsk(parts.store, userId, app, requested);
+  // Without a word about ticks everything that was asked is allowed.
+  const scopes = ctx.query['only'] === 'ticked' ? asked.filter((scope) => form.has(boxName(scope))) : asked;
+  const declined = asked.filter((scope) => !scopes.includes(scope));
+  if (declined.length === requested.length)
+    return showConsent(step, asked, [], [{ field: 'scope-0', text: 'Tick at least one permission, or choose Deny' }]);
   await recordConsent(parts.store, userId, app, scopes, 'consent_ui');
   parts.onEvent({ type: 'consent.given', userId, clientId, scopes });
-  await finish(step, { consent: {} });
+  await finish(step, { consent: { declined } satisfies Consent });
 }
 
 async function switchAccount(parts: InteractionParts, step: Step): Promise<void> {
@@ -221,11 +235,15 @@ async function forgetSession(parts: InteractionParts, details: Details): Promise
   await details.persist();
 }
 
-/** Hands the result to the library: its address goes on with the authorisation. */
+/**
+ * Hands the result to the library: its address goes on with the authorisation. A browser gets there from a page of its own, so that the
+ * app's callback may redirect as it likes; everybody else follows a redirect.
+ */
 async function finish(step: Step, result: Parameters<Provider['interactionResult']>[2]): Promise<void> {
   const { ctx, details } = step;
   details.result = result as NonNullable<Details['result']>;
   await details.persist();
+  if (ctx.get('sec-fetch-mode') === 'navigate') return sendPage(ctx, 200, onwardPage(details.returnTo));
   ctx.status = 303;
   ctx.redirect(details.returnTo);
 }

@@ -6,6 +6,7 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import { TmcpError } from '../../../protocol/errors.ts';
 import { type TepClaims, tepPrefix } from '../../tokens/tep-claims.ts';
+import { icon, iconPath } from '../pages/icon.ts';
 import { messagePage } from '../pages/message-page.ts';
 import { styles, stylesPath } from '../pages/styles.ts';
 import { bodyOf } from './bridge.ts';
@@ -31,7 +32,7 @@ export function createMiddleware(parts: MiddlewareParts): Middleware {
       'content-security-policy': contentSecurityPolicy(undefined),
     });
     const body = (ctx.req as unknown as { [bodyOf]?: Buffer })[bodyOf] ?? Buffer.alloc(0);
-    if (ctx.path.startsWith('/assets/')) return sendStyles(ctx);
+    if (ctx.path.startsWith('/assets/')) return sendAsset(ctx);
     if (ctx.path === '/.well-known/jwks.json' && ctx.method !== 'OPTIONS') return sendKeys(ctx, parts);
     if (await answerPage(ctx, body, parts)) return undefined;
     if (
@@ -120,10 +121,13 @@ export function renderError(ctx: KoaContextWithOIDC, out: ErrorOut): void {
 /** An error of an address that people open: a page for browsers, JSON for everybody else. */
 function refuseOnPage(ctx: ParameterizedContext, body: { readonly error: string; readonly error_description: string }, status = 400): void {
   if (wantsJson(ctx)) return refuse(ctx, status, body.error, body.error_description);
-  const ours = 'Something went wrong on our side. Try again in a moment.';
-  const text = status >= 500 ? ours : `The app sent a request that cannot be accepted: ${body.error_description}.`;
+  const ours = status >= 500;
+  const text = ours
+    ? 'Something went wrong on our side. Try again in a moment.'
+    : 'The app sent a request that cannot be accepted. Go back to the app and start again; if it happens again, tell its makers.';
   ctx.set('cache-control', 'no-store');
-  sendPage(ctx, status, messagePage('This sign-in cannot go on', text, body.error));
+  const fault = ours ? undefined : { code: body.error, description: body.error_description };
+  sendPage(ctx, status, messagePage('This sign-in cannot go on', text, fault));
 }
 
 function wantsJson(ctx: ParameterizedContext): boolean {
@@ -136,12 +140,17 @@ function refuse(ctx: ParameterizedContext, status: number, error: string, descri
   ctx.body = { error, error_description: description };
 }
 
-function sendStyles(ctx: ParameterizedContext): void {
-  if (ctx.path !== stylesPath) return refuse(ctx, 404, 'not_found', 'there is nothing here');
+const assets: ReadonlyMap<string, readonly [string, string]> = new Map([
+  [stylesPath, ['css', styles]],
+  [iconPath, ['svg', icon]],
+]);
+
+function sendAsset(ctx: ParameterizedContext): void {
+  const asset = assets.get(ctx.path);
+  if (asset === undefined) return refuse(ctx, 404, 'not_found', 'there is nothing here');
   ctx.status = 200;
   ctx.set('cache-control', 'public, max-age=31536000, immutable');
-  ctx.type = 'css';
-  ctx.body = styles;
+  [ctx.type, ctx.body] = asset;
 }
 
 function sendKeys(ctx: ParameterizedContext, { keys }: MiddlewareParts): void {

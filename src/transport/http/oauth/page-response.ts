@@ -1,14 +1,14 @@
-/** How pages leave: headers that allow nothing but our style sheet, our own forms, and the redirect back to the app. */
+/** How pages leave: headers that allow nothing but our style sheet and mark, our own forms, and the redirect back to the app. */
 import type { ParameterizedContext } from 'koa';
 
 /**
  * The policy of a page. Browsers apply `form-action` to every redirect that follows a post, so the origin the code will be sent to is
- * named beside our own.
+ * named beside our own, for the browsers that are not sent on from a page of their own.
  */
 export function contentSecurityPolicy(redirectUri: string | undefined): string {
   const target = redirectUri === undefined ? undefined : new URL(redirectUri).origin;
   const formAction = target === undefined ? "'self'" : `'self' ${target}`;
-  return `default-src 'none'; style-src 'self'; form-action ${formAction}; base-uri 'none'; frame-ancestors 'none'`;
+  return `default-src 'none'; style-src 'self'; img-src 'self'; form-action ${formAction}; base-uri 'none'; frame-ancestors 'none'`;
 }
 
 /** Sends a page. */

@@ -1,10 +1,15 @@
-/** The page that asks whether an app may do what it wants to, in plain words. Denying is as easy as allowing. */
+/**
+ * The page that asks what an app may do, in plain words, the gravest first. Each permission can be left out, and denying all of it is
+ * as easy as allowing.
+ */
 import { type Html, html } from './html.ts';
-import { appBadge, page, proof } from './layout.ts';
+import { appBadge, type Problem, page, proof, summary, who } from './layout.ts';
+
+type Sensitivity = 'low' | 'medium' | 'high' | 'critical';
 
 export interface ConsentScope {
   readonly scope: string;
-  readonly sensitivity: 'low' | 'medium' | 'high' | 'critical';
+  readonly sensitivity: Sensitivity;
   readonly text: string;
   readonly note?: string;
 }
@@ -14,44 +19,90 @@ export interface ConsentPage {
   readonly userId: string;
   readonly action: string;
   readonly csrf: string;
-  /** What is asked now. */
+  /** What the person chooses from. Empty when everything was allowed before and the app wants to hear it again. */
   readonly asked: readonly ConsentScope[];
-  /** What the app gets without asking, or has already. */
-  readonly also: readonly ConsentScope[];
+  /** Those of `asked` that are ticked. */
+  readonly ticked: readonly string[];
+  /** What the person allowed before. */
+  readonly allowed: readonly ConsentScope[];
+  /** What every app gets, or this one by its record. */
+  readonly unasked: readonly ConsentScope[];
   /** The host the browser goes to next. */
   readonly returnHost: string;
+  readonly problems: readonly Problem[];
 }
 
-const levels = { low: 'Low risk', medium: 'Personal', high: 'Sensitive', critical: 'Very sensitive' } as const;
+const levels: Readonly<Record<Sensitivity, readonly [number, string]>> = {
+  low: [1, 'Low risk'],
+  medium: [2, 'Personal'],
+  high: [3, 'Sensitive'],
+  critical: [4, 'Very sensitive'],
+};
+
+/** The name a permission's box has in the form. */
+export function boxName(scope: string): string {
+  return `scope.${scope}`;
+}
 
 /** The consent document. */
 export function consentPage(view: ConsentPage): string {
-  const { app, userId, action, csrf, asked, also, returnHost } = view;
-  const body = html`${appBadge(app)}
+  const { app, userId, action, csrf, allowed, unasked, returnHost, problems } = view;
+  const asked = view.asked.toSorted((a, b) => levels[b.sensitivity][0] - levels[a.sensitivity][0]);
+  const choice = asked.length > 0;
+  const lead = choice
+    ? html`${app.name} asks for the permissions below. Untick what you do not want to allow.`
+    : html`${app.name} asks you to confirm what you allowed before.`;
+  const body = html`${summary(problems)}
+${appBadge(app)}
 <h1>Allow ${app.name}?</h1>
-<p class="lead">${app.name} asks for permission to do the following with your account.</p>
-<h2 id="asked">It will be able to</h2>
-<ul class="scopes" aria-labelledby="asked">
-${asked.map(item)}
-</ul>
+<p class="lead">${lead}</p>
+<form method="post" action="${action}/consent">
+${proof(csrf)}
+${enterDecidesNothing}
 ${
-  also.length > 0 &&
-  html`<h2 id="also">Without asking</h2>
-<ul class="scopes" aria-labelledby="also">
-${also.map(item)}
-</ul>`
+  choice &&
+  html`<fieldset>
+<legend>It will be able to</legend>
+<div class="scopes">
+${asked.map((scope, index) => box(scope, index, view.ticked.includes(scope.scope)))}</div>
+</fieldset>`
 }
+${list('allowed', choice ? 'You allowed before' : 'It is able to', allowed)}
+${list('unasked', 'Without asking', unasked)}
 <div class="actions pair">
-<form method="post" action="${action}/consent">${proof(csrf)}<button type="submit" name="decision" value="allow">Allow</button></form>
-<form method="post" action="${action}/consent">${proof(csrf)}<button type="submit" name="decision" value="deny" class="plain">Deny</button></form>
+<button type="submit" name="decision" value="allow"${choice && html` formaction="${action}/consent?only=ticked"`}>Allow</button>
+<button type="submit" name="decision" value="deny" class="plain">Deny</button>
 </div>
-<div class="who"><span>Signed in as <strong>${userId}</strong></span>
-<form method="post" action="${action}/switch">${proof(csrf)}<button type="submit" class="link">Use another account</button></form></div>
-<p class="next">After your choice you go back to ${returnHost}. You can withdraw permissions at any time.</p>`;
-  return page(`Allow ${app.name}?`, body);
+</form>
+${who('Signed in as', userId, `${action}/switch`, csrf)}
+<p class="next">Whatever you choose, you go back to <strong>${returnHost}</strong> next. You can withdraw permissions at any time.</p>`;
+  return page(`Allow ${app.name}?`, body, { problem: problems.length > 0 });
 }
 
-function item(scope: ConsentScope): Html {
-  return html`<li><span class="what"><span>${scope.text}</span><span class="level ${scope.sensitivity}">${levels[scope.sensitivity]}</span></span>${scope.note === undefined ? undefined : html`<p class="note">${scope.note}</p>`}</li>
+/** Enter in a form presses its first submit button, and does nothing when that one is disabled: a decision takes a button of its own. */
+const enterDecidesNothing = html`<button type="submit" disabled hidden></button>`;
+
+function box({ scope, sensitivity, text, note }: ConsentScope, index: number, ticked: boolean): Html {
+  const id = `scope-${index}`;
+  return html`<div class="scope"><input type="checkbox" id="${id}" name="${boxName(scope)}" value="yes"${ticked && html` checked`}${note !== undefined && html` aria-describedby="${id}-note"`}>
+<div><label for="${id}">${text} ${level(sensitivity)}</label>${note !== undefined && html`<p class="note" id="${id}-note">${note}</p>`}</div></div>
 `;
+}
+
+function list(id: string, title: string, scopes: readonly ConsentScope[]): Html | false {
+  if (scopes.length === 0) return false;
+  const items = scopes.map(({ text, sensitivity }) => html`<li>${text}${sensitivity !== 'low' && html` ${level(sensitivity)}`}</li>
+`);
+  return html`<h2 id="${id}">${title}</h2>
+<ul class="given" aria-labelledby="${id}">
+${items}</ul>`;
+}
+
+/** How grave it is: in words, in a colour, and as one to four bars. */
+function level(sensitivity: Sensitivity): Html {
+  const [rank, words] = levels[sensitivity];
+  const bars = [1, 2, 3, 4].map(
+    (bar) => html`<rect x="${bar * 4 - 4}" y="${10 - bar * 2.5}" width="2.5" height="${bar * 2.5}" rx=".75"${bar > rank && html` opacity=".28"`}/>`,
+  );
+  return html`<span class="level ${sensitivity}"><svg viewBox="0 0 14.5 10" aria-hidden="true" focusable="false" fill="currentColor">${bars}</svg>${words}</span>`;
 }

@@ -1,5 +1,6 @@
 /** The frame every sign-in page stands in: one main landmark, no script, one style sheet of our own. */
 import { Html, html } from './html.ts';
+import { iconPath } from './icon.ts';
 import { stylesPath } from './styles.ts';
 
 /** One thing wrong with what was typed. `field` is the id of the input it is about. */
@@ -8,15 +9,24 @@ export interface Problem {
   readonly text: string;
 }
 
+export interface PageOptions {
+  readonly problem?: boolean;
+  readonly footer?: Html;
+  /** Where the browser goes by itself, at once. */
+  readonly onward?: string;
+}
+
 /** A whole document. `title` is what the tab says; a page with problems says so there first, for screen readers. */
-export function page(title: string, body: Html, options: { readonly problem?: boolean; readonly footer?: Html } = {}): string {
+export function page(title: string, body: Html, options: PageOptions = {}): string {
   const document = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-<title>${options.problem === true && 'Error: '}${title}</title>
+${options.onward !== undefined && html`<meta http-equiv="refresh" content="0; url=${options.onward}">
+`}<title>${options.problem === true && 'Error: '}${title} · TMCP</title>
+<link rel="icon" type="image/svg+xml" href="${iconPath}">
 <link rel="stylesheet" href="${stylesPath}">
 </head>
 <body>
@@ -24,7 +34,7 @@ export function page(title: string, body: Html, options: { readonly problem?: bo
 <main>
 ${body}
 </main>
-${options.footer === undefined ? undefined : html`<footer>${options.footer}</footer>`}
+${options.footer !== undefined && html`<footer>${options.footer}</footer>`}
 </body>
 </html>
 `;
@@ -48,15 +58,29 @@ ${lines}
 </div>`;
 }
 
-/** The app that asks: its initial, its name, and who made it. */
+const standings: Readonly<Record<string, string>> = {
+  official: 'Official app',
+  verified: 'Verified app',
+  community: 'Community app',
+  beta: 'Beta app',
+};
+
+/** The app that asks: its initial, its name, who made it, and how well it is known here. */
 export function appBadge(app: { readonly name: string; readonly developer: string; readonly classification: string }): Html {
-  const made = app.developer === '' ? undefined : `by ${app.developer}`;
-  const standing = { official: 'Official app', verified: 'Verified app', community: 'Community app', beta: 'Beta app' }[app.classification];
-  const line = [made, standing].filter((part) => part !== undefined).join(' · ');
+  const { name, developer, classification } = app;
+  const standing = standings[classification];
   return html`<div class="app">
-<span class="tile" aria-hidden="true">${[...app.name][0]?.toUpperCase() ?? '?'}</span>
-<span><span class="name">${app.name}</span>${line === '' ? undefined : html`<span class="by">${line}</span>`}</span>
+<span class="tile" aria-hidden="true">${[...name][0]?.toUpperCase() ?? '?'}</span>
+<div><p class="name">${name}</p>
+${developer !== '' && html`<p class="by">by ${developer}</p>
+`}${standing !== undefined && html`<p class="standing ${classification}">${standing}</p>`}</div>
 </div>`;
+}
+
+/** Who is at the page, and the way to be somebody else. */
+export function who(words: string, userId: string, action: string, csrf: string): Html {
+  return html`<div class="who"><span>${words} <strong>${userId}</strong></span>
+<form method="post" action="${action}">${proof(csrf)}<button type="submit" class="link">Use another account</button></form></div>`;
 }
 
 /** The hidden field that proves a form is ours. */

@@ -2,10 +2,14 @@
 import { html } from './html.ts';
 import { page } from './layout.ts';
 
-/** The document. `code` is the OAuth error for whoever builds the app. */
-export function messagePage(title: string, text: string, code?: string): string {
+/** The document. `fault` is for whoever builds the app: the OAuth error and its description. */
+export function messagePage(title: string, text: string, fault?: { readonly code: string; readonly description: string }): string {
   const body = html`<h1>${title}</h1>
 <p class="lead">${text}</p>
-${code === undefined ? undefined : html`<p class="next">Error code: <strong>${code}</strong></p>`}`;
+${
+  fault !== undefined &&
+  html`<h2>For the makers of the app</h2>
+<p class="fault"><code>${fault.code}</code> ${fault.description}</p>`
+}`;
   return page(title, body, { problem: true });
 }

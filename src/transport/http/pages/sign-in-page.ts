@@ -1,6 +1,6 @@
 /** The page that asks who you are. The same page, word for word, whatever was wrong with the name or the password. */
 import { html } from './html.ts';
-import { appBadge, page, type Problem, proof, summary } from './layout.ts';
+import { appBadge, type Problem, page, proof, summary } from './layout.ts';
 
 export interface SignInPage {
   readonly app: { readonly name: string; readonly developer: string; readonly classification: string };
@@ -29,7 +29,7 @@ ${proof(csrf)}
 <label for="account">User name</label>
 <p class="hint" id="account-hint">For example alice, or @alice:example.org</p>
 ${accountProblem === undefined ? undefined : html`<p class="problem" id="account-problem">${accountProblem.text}</p>`}
-<input id="account" name="account" type="text" value="${account}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="255" aria-describedby="account-hint${accountProblem === undefined ? '' : ' account-problem'}"${accountProblem === undefined ? undefined : html` aria-invalid="true"`}${focusAccount && html` autofocus`}>
+<input id="account" name="account" type="text" value="${account}" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" required maxlength="255" aria-describedby="account-hint${accountProblem === undefined ? '' : ' account-problem'}"${accountProblem === undefined ? undefined : html` aria-invalid="true"`}${focusAccount && html` autofocus`}>
 </div>
 <div class="field">
 <label for="password">Password</label>
