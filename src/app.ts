@@ -198,6 +198,7 @@ async function assemble(options: AppOptions) {
       if (entry.outbox !== undefined || entry.outboxDone !== undefined) outbox.flushed(address, entry);
     },
     observe: {
+      depth: (total) => metrics.actorMailboxDepth.set(total),
       active: (kind, count) => metrics.actorsActive.with(kind).set(count),
       restarted(kind, address, error) {
         metrics.actorRestarts.with(kind).inc();
@@ -208,6 +209,9 @@ async function assemble(options: AppOptions) {
         observeKind.fatal({ address, kind }, 'an actor failed three times in a minute and is set aside');
       },
     },
+  });
+  bus.subscribe(({ method, params }) => {
+    if (method === 'tween.payment.updated') metrics.paymentTransactions.with(String(params['status'])).inc();
   });
   const tell: Registry['tell'] = (address, message) => registry.tell(address, message);
   const timers = new Timers({ store, clock, tell });

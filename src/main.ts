@@ -50,9 +50,10 @@ program
   .requiredOption('--user <id>', 'Matrix user id, such as @alice:tween.example')
   .requiredOption('--app <id>', 'mini-app, such as ma_demo_shop')
   .option('--scope <scopes>', 'scopes, separated by spaces', 'storage:read storage:write')
-  .option('--count <n>', 'how many; with more than one, users @name-1…n are made for load tests', positive, 1)
+  .option('--count <n>', 'how many', positive, 1)
+  .option('--spread', 'each for a user of its own, @name-1 to @name-n, made when missing; for load tests', false)
   .option('--expires-in <seconds>', 'life of each token', positive, 3600)
-  .action(async (options: { user: string; app: string; scope: string; count: number; expiresIn: number }) => {
+  .action(async (options: { user: string; app: string; scope: string; count: number; spread: boolean; expiresIn: number }) => {
     const { runToken } = await import('./cli/token.ts');
     await runToken(settings('dev'), options);
   });

@@ -63,7 +63,6 @@ export function createMetrics(defaults = true) {
     walletCallSeconds: histogram('wallet_call_seconds', 'Time of one wallet call', ['operation']),
     authenticationAttempts: counter('authentication_attempts_total', 'Sign-ins and factor checks', ['outcome']),
     paymentTransactions: counter('payment_transactions_total', 'Payments that reached a status', ['status']),
-    storageOperations: counter('storage_operations_total', 'Storage operations', ['op']),
     rateLimited: counter('rate_limited_total', 'Requests refused by a rate limit', ['class']),
 
     /** The text a scrape gets. */

@@ -6,6 +6,7 @@ export interface TokenOptions {
   readonly app: string;
   readonly scope: string;
   readonly count: number;
+  readonly spread: boolean;
   readonly expiresIn: number;
 }
 
@@ -14,8 +15,8 @@ export async function runToken({ config }: Settings, options: TokenOptions): Pro
   const origin = config.publicUrl ?? `http://127.0.0.1:${config.port}`;
   const scopes = options.scope.split(/\s+/).filter((scope) => scope !== '');
   for (let n = 1; n <= options.count; n++) {
-    const user = options.count === 1 ? options.user : options.user.replace(':', `-${n}:`);
-    if (options.count > 1) await door(origin, 'users', { user_id: user, balance: 1000 });
+    const user = options.spread ? options.user.replace(':', `-${n}:`) : options.user;
+    if (options.spread) await door(origin, 'users', { user_id: user, balance: 1000 });
     const { access_token } = await door<{ access_token: string }>(origin, 'token', { user_id: user, app_id: options.app, scopes, expires_in: options.expiresIn });
     process.stdout.write(`${access_token}\n`);
   }

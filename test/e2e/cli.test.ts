@@ -129,7 +129,7 @@ describe('tmcp dev', () => {
   });
 
   it('tmcp token prints as many as asked for', () => {
-    const { status, stdout } = tmcp(['token', '--user', '@load:tween.example', '--app', 'ma_demo_shop', '--scope', 'storage:read', '--count', '3'], { TMCP_PORT: String(port) });
+    const { status, stdout } = tmcp(['token', '--user', '@load:tween.example', '--app', 'ma_demo_shop', '--scope', 'storage:read', '--count', '3', '--spread'], { TMCP_PORT: String(port) });
     expect(status).toBe(0);
     const tokens = stdout.trim().split('\n');
     expect(tokens).toHaveLength(3);

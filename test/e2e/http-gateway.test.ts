@@ -18,7 +18,11 @@ interface Answer {
   readonly body: any;
 }
 
-async function ask(method: string, path: string, options: { body?: unknown; raw?: string; headers?: Record<string, string>; token?: string | null } = {}): Promise<Answer> {
+async function ask(
+  method: string,
+  path: string,
+  options: { body?: unknown; raw?: string; headers?: Record<string, string>; token?: string | null } = {},
+): Promise<Answer> {
   const { body, raw, headers = {}, token = live.token() } = options;
   const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
   const response = await fetch(live.origin + path, {
@@ -47,7 +51,7 @@ describe('operations', () => {
         delete input[name];
         return encodeURIComponent(String(value));
       });
-      const query = method === 'GET' ? `?${new URLSearchParams(Object.entries(input).map(([name, value]) => [name, String(value)]))}` : '';
+      const query = method === 'GET' ? `?${new URLSearchParams(Object.fromEntries(Object.entries(input).map(([name, value]) => [name, String(value)])))}` : '';
       const answer = await ask(method, url + query, method === 'GET' ? {} : { body: input });
       // The small actors of this server know some operations; the others are told that there is no such actor kind.
       expect(`${operation.name} ${[operation.http.status ?? 200, 404, 500].includes(answer.status)}`).toBe(`${operation.name} true`);
@@ -56,7 +60,11 @@ describe('operations', () => {
 
   it('[HTTP1] puts path, query and body together, numbers as numbers', async () => {
     live = await startLiveServer();
-    expect((await ask('GET', '/api/v1/storage?limit=20&offset=5&prefix=a%20b+c')).body.input).toEqual({ limit: 20, offset: 5, prefix: 'a b c' });
+    expect((await ask('GET', '/api/v1/storage?limit=20&offset=5&prefix=a%20b+c')).body.input).toEqual({
+      limit: 20,
+      offset: 5,
+      prefix: 'a b c',
+    });
     expect((await ask('PUT', '/api/v1/storage/k', { body: { value: 'v' } })).body).toEqual({ key: 'k', success: true, version: 1 });
     expect((await ask('GET', '/api/v1/storage/k')).body).toEqual({ key: 'k', value: 'v', version: 1 });
   });
@@ -69,32 +77,54 @@ describe('operations', () => {
       expect((await ask('PUT', path, { body: { value: key } })).body.key).toBe(key);
       expect((await ask('GET', path)).body.value).toBe(key);
     }
-    expect((await ask('GET', '/api/v1/storage/%ff')).body.error).toMatchObject({ code: 'INVALID_REQUEST', details: { issues: [{ path: '/key' }] } });
+    expect((await ask('GET', '/api/v1/storage/%ff')).body.error).toMatchObject({
+      code: 'INVALID_REQUEST',
+      details: { issues: [{ path: '/key' }] },
+    });
   });
 
   it('[HTTP3] refuses a member that is told twice and differs, and takes one that is the same', async () => {
     live = await startLiveServer();
-    expect((await ask('PUT', '/api/v1/storage/a', { body: { key: 'b', value: 'v' } })).body.error).toMatchObject({ code: 'INVALID_REQUEST', details: { issues: [{ path: '/key' }] } });
+    expect((await ask('PUT', '/api/v1/storage/a', { body: { key: 'b', value: 'v' } })).body.error).toMatchObject({
+      code: 'INVALID_REQUEST',
+      details: { issues: [{ path: '/key' }] },
+    });
     expect((await ask('PUT', '/api/v1/storage/a', { body: { key: 'a', value: 'v' } })).status).toBe(200);
-    expect((await ask('PUT', '/api/v1/storage/a', { body: { value: 'v', idempotency_key: 'x' }, headers: { 'idempotency-key': 'y' } })).status).toBe(400);
-    expect((await ask('PUT', '/api/v1/storage/a', { body: { value: 'v', idempotency_key: 'x' }, headers: { 'idempotency-key': 'x' } })).status).toBe(200);
+    expect(
+      (await ask('PUT', '/api/v1/storage/a', { body: { value: 'v', idempotency_key: 'x' }, headers: { 'idempotency-key': 'y' } })).status,
+    ).toBe(400);
+    expect(
+      (await ask('PUT', '/api/v1/storage/a', { body: { value: 'v', idempotency_key: 'x' }, headers: { 'idempotency-key': 'x' } })).status,
+    ).toBe(200);
     expect((await ask('GET', '/api/v1/storage?limit=1&limit=2')).status).toBe(400);
   });
 
-  it.each(['limit=abc', 'limit=1.5', 'limit=-1', 'limit=0', 'limit=1001', 'limit=1e2', 'limit=', 'limit=%31%30x', 'surprise=1', '__proto__=1', 'limit=0x10', 'limit=%zz'])(
-    '[HTTP3] refuses the query %s',
-    async (query) => {
-      live = await startLiveServer();
-      const answer = await ask('GET', `/api/v1/storage?${query}`);
-      expect([answer.status, answer.body.error.code]).toEqual([400, 'INVALID_REQUEST']);
-    },
-  );
+  it.each([
+    'limit=abc',
+    'limit=1.5',
+    'limit=-1',
+    'limit=0',
+    'limit=1001',
+    'limit=1e2',
+    'limit=',
+    'limit=%31%30x',
+    'surprise=1',
+    '__proto__=1',
+    'limit=0x10',
+    'limit=%zz',
+  ])('[HTTP3] refuses the query %s', async (query) => {
+    live = await startLiveServer();
+    const answer = await ask('GET', `/api/v1/storage?${query}`);
+    expect([answer.status, answer.body.error.code]).toEqual([400, 'INVALID_REQUEST']);
+  });
 
   it('[HTTP4] the header Idempotency-Key is the member idempotency_key', async () => {
     live = await startLiveServer();
     const write = () => ask('PUT', '/api/v1/storage/once', { body: { value: 'v' }, headers: { 'idempotency-key': 'k1' } });
     expect([(await write()).body.version, (await write()).body.version]).toEqual([1, 1]);
-    expect((await ask('PUT', '/api/v1/storage/once', { body: { value: 'other' }, headers: { 'idempotency-key': 'k1' } })).body.error.code).toBe('DUPLICATE_TRANSACTION');
+    expect(
+      (await ask('PUT', '/api/v1/storage/once', { body: { value: 'other' }, headers: { 'idempotency-key': 'k1' } })).body.error.code,
+    ).toBe('DUPLICATE_TRANSACTION');
     expect((await ask('GET', '/api/v1/storage/once', { headers: { 'idempotency-key': 'ignored' } })).status).toBe(200);
   });
 
@@ -121,36 +151,53 @@ describe('bodies', () => {
     expect((await ask('GET', '/healthz')).status).toBe(200);
   });
 
-  it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'application/json; charset=latin1', ''])('[HTTP7] of type %j are refused with 415', async (type) => {
-    live = await startLiveServer();
-    const answer = await ask('PUT', '/api/v1/storage/k', { raw: '{"value":"v"}', headers: { 'content-type': type } });
-    expect([answer.status, answer.body.error.code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
-  });
-
-  it.each(['application/json', 'Application/JSON; charset=UTF-8', 'application/json;charset="utf-8"; x=y'])('[HTTP7] of type %j are read', async (type) => {
-    live = await startLiveServer();
-    expect((await ask('PUT', '/api/v1/storage/k', { raw: '{"value":"v"}', headers: { 'content-type': type } })).status).toBe(200);
-  });
-
-  it.each(['{', '[]', '"a"', 'null', '{"value":"a","value":"b"}', '{"__proto__":{"admin":true},"value":"v"}', `${'['.repeat(17)}${']'.repeat(17)}`, '{"value":"\\ud800"'])(
-    '[HTTP8] %s is refused as not acceptable',
-    async (raw) => {
+  it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'application/json; charset=latin1', ''])(
+    '[HTTP7] of type %j are refused with 415',
+    async (type) => {
       live = await startLiveServer();
-      const answer = await ask('PUT', '/api/v1/storage/k', { raw });
-      expect([answer.status, answer.body.error.code]).toEqual([400, 'INVALID_REQUEST']);
-      expect(live.journal.committed).toEqual([]);
+      const answer = await ask('PUT', '/api/v1/storage/k', { raw: '{"value":"v"}', headers: { 'content-type': type } });
+      expect([answer.status, answer.body.error.code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
     },
   );
+
+  it.each(['application/json', 'Application/JSON; charset=UTF-8', 'application/json;charset="utf-8"; x=y'])(
+    '[HTTP7] of type %j are read',
+    async (type) => {
+      live = await startLiveServer();
+      expect((await ask('PUT', '/api/v1/storage/k', { raw: '{"value":"v"}', headers: { 'content-type': type } })).status).toBe(200);
+    },
+  );
+
+  it.each([
+    '{',
+    '[]',
+    '"a"',
+    'null',
+    '{"value":"a","value":"b"}',
+    '{"__proto__":{"admin":true},"value":"v"}',
+    `${'['.repeat(17)}${']'.repeat(17)}`,
+    '{"value":"\\ud800"',
+  ])('[HTTP8] %s is refused as not acceptable', async (raw) => {
+    live = await startLiveServer();
+    const answer = await ask('PUT', '/api/v1/storage/k', { raw });
+    expect([answer.status, answer.body.error.code]).toEqual([400, 'INVALID_REQUEST']);
+    expect(live.journal.committed).toEqual([]);
+  });
 });
 
 describe('errors', () => {
   it('[HTTP9] have the envelope, with the time and the id of the request', async () => {
     live = await startLiveServer();
     const answer = await ask('GET', '/api/v1/storage/none', { headers: { 'x-request-id': 'my-id.1_A' } });
-    expect(answer.body).toEqual({ error: { code: 'KEY_NOT_FOUND', message: 'No such key', timestamp: '2026-01-01T00:00:00.000Z', request_id: 'my-id.1_A' } });
+    expect(answer.body).toEqual({
+      error: { code: 'KEY_NOT_FOUND', message: 'No such key', timestamp: '2026-01-01T00:00:00.000Z', request_id: 'my-id.1_A' },
+    });
     expect(answer.headers.get('x-request-id')).toBe('my-id.1_A');
-    for (const bad of ['a'.repeat(65), 'a b', '<x>']) expect((await ask('GET', '/api/v1/user', { headers: { 'x-request-id': bad } })).headers.get('x-request-id')).toMatch(/^req_/);
-    expect((await ask('GET', '/api/v1/user', { headers: { 'x-request-id': 'a'.repeat(64) } })).headers.get('x-request-id')).toBe('a'.repeat(64));
+    for (const bad of ['a'.repeat(65), 'a b', '<x>'])
+      expect((await ask('GET', '/api/v1/user', { headers: { 'x-request-id': bad } })).headers.get('x-request-id')).toMatch(/^req_/);
+    expect((await ask('GET', '/api/v1/user', { headers: { 'x-request-id': 'a'.repeat(64) } })).headers.get('x-request-id')).toBe(
+      'a'.repeat(64),
+    );
   });
 
   it('[HTTP10] 401 for a missing, foreign or expired token, before anything else is looked at', async () => {
@@ -166,30 +213,59 @@ describe('errors', () => {
 
   it('[HTTP11] 403 without the scope, 404 for no path, 405 with Allow for no method', async () => {
     live = await startLiveServer();
-    expect((await ask('GET', '/api/v1/storage/k', { token: live.token({ scopes: [] }) })).body.error).toMatchObject({ code: 'INSUFFICIENT_PERMISSIONS', details: { required_scope: 'storage:read' } });
-    for (const path of ['/', '/api/v1', '/api/v1/storage/', '/api/v1/storage/a/b', '/api/v2/user', '/API/V1/USER', '/api/v1/user/', '//api/v1/user']) {
+    expect((await ask('GET', '/api/v1/storage/k', { token: live.token({ scopes: [] }) })).body.error).toMatchObject({
+      code: 'INSUFFICIENT_PERMISSIONS',
+      details: { required_scope: 'storage:read' },
+    });
+    for (const path of [
+      '/',
+      '/api/v1',
+      '/api/v1/storage/',
+      '/api/v1/storage/a/b',
+      '/api/v2/user',
+      '/API/V1/USER',
+      '/api/v1/user/',
+      '//api/v1/user',
+    ]) {
       const answer = await ask('GET', path);
       expect([path, answer.status, answer.body.error.code]).toEqual([path, 404, 'NOT_FOUND']);
     }
     const wrong = await ask('PATCH', '/api/v1/storage/k');
-    expect([wrong.status, wrong.body.error.code, wrong.headers.get('allow')?.split(', ').sort()]).toEqual([405, 'METHOD_NOT_ALLOWED', ['DELETE', 'GET', 'OPTIONS', 'PUT']]);
+    expect([wrong.status, wrong.body.error.code, wrong.headers.get('allow')?.split(', ').sort()]).toEqual([
+      405,
+      'METHOD_NOT_ALLOWED',
+      ['DELETE', 'GET', 'OPTIONS', 'PUT'],
+    ]);
   });
 
   it('[HTTP12] show the members of MFA answers where the protocol has them', async () => {
     live = await startLiveServer();
     const refuse = (code: string) => ask('POST', '/api/v1/auth/revoke', { body: { reason: `refuse:${code}` } });
     const required = await refuse('MFA_REQUIRED');
-    expect([required.status, required.body]).toMatchObject([402, { payment_id: 'pay_a', status: 'mfa_required', mfa_challenge: { challenge_id: 'mfa_ch_a' }, error: { code: 'MFA_REQUIRED' } }]);
+    expect([required.status, required.body]).toMatchObject([
+      402,
+      { payment_id: 'pay_a', status: 'mfa_required', mfa_challenge: { challenge_id: 'mfa_ch_a' }, error: { code: 'MFA_REQUIRED' } },
+    ]);
     const wrong = await refuse('INVALID_MFA_CREDENTIALS');
-    expect([wrong.status, wrong.body]).toMatchObject([401, { status: 'failed', retry_allowed: true, error: { code: 'INVALID_MFA_CREDENTIALS', attempts_remaining: 2 } }]);
+    expect([wrong.status, wrong.body]).toMatchObject([
+      401,
+      { status: 'failed', retry_allowed: true, error: { code: 'INVALID_MFA_CREDENTIALS', attempts_remaining: 2 } },
+    ]);
     expect(wrong.headers.get('www-authenticate')).toBeNull();
     const locked = await refuse('MFA_LOCKED');
-    expect([locked.status, locked.headers.get('retry-after'), locked.body.error.locked_until]).toEqual([429, '900', '2026-01-01T00:15:00.000Z']);
+    expect([locked.status, locked.headers.get('retry-after'), locked.body.error.locked_until]).toEqual([
+      429,
+      '900',
+      '2026-01-01T00:15:00.000Z',
+    ]);
   });
 
   it('[HTTP13] a fault of ours says its request id and nothing else', async () => {
     live = await startLiveServer();
-    for (const answer of [await ask('DELETE', '/api/v1/storage/k'), await ask('POST', '/api/v1/auth/revoke', { body: { reason: 'refuse:INTERNAL_ERROR' } })]) {
+    for (const answer of [
+      await ask('DELETE', '/api/v1/storage/k'),
+      await ask('POST', '/api/v1/auth/revoke', { body: { reason: 'refuse:INTERNAL_ERROR' } }),
+    ]) {
       expect(answer.status).toBe(500);
       expect(Object.keys(answer.body.error)).toEqual(['code', 'message', 'timestamp', 'request_id']);
       expect(JSON.stringify(answer.body)).not.toContain('secret');
@@ -203,7 +279,10 @@ describe('headers', () => {
     live = await startLiveServer({ limitsFactor: 1 });
     const token = live.token();
     const first = await ask('GET', '/api/v1/storage/k', { token });
-    const shown = (answer: Answer) => ['limit', 'remaining', 'reset', 'reset-after', 'burst', 'burst-remaining'].map((name) => Number(answer.headers.get(`x-ratelimit-${name}`)));
+    const shown = (answer: Answer) =>
+      ['limit', 'remaining', 'reset', 'reset-after', 'burst', 'burst-remaining'].map((name) =>
+        Number(answer.headers.get(`x-ratelimit-${name}`)),
+      );
     expect(shown(first)).toEqual([100, 100, 1_767_225_601, 1, 20, 19]);
     for (let i = 0; i < 119; i++) await ask('GET', '/api/v1/storage/k', { token });
     const over = await ask('GET', '/api/v1/storage/k', { token });
@@ -231,7 +310,9 @@ describe('headers', () => {
     live = await startLiveServer();
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     await ask('GET', '/api/v1/storage/very-private-key', { headers: { traceparent, 'x-request-id': 'r1' } });
-    await ask('GET', '/api/v1/user', { headers: { traceparent: '00-00000000000000000000000000000000-00f067aa0ba902b7-01', 'x-request-id': 'r2' } });
+    await ask('GET', '/api/v1/user', {
+      headers: { traceparent: '00-00000000000000000000000000000000-00f067aa0ba902b7-01', 'x-request-id': 'r2' },
+    });
     const line = live.lines.find(({ requestId }) => requestId === 'r1');
     expect(line).toMatchObject({
       event: 'http.request',
@@ -249,7 +330,8 @@ describe('headers', () => {
 });
 
 describe('CORS', () => {
-  const preflight = (origin: string, path = '/api/v1/storage/k') => ask('OPTIONS', path, { token: null, headers: { origin, 'access-control-request-method': 'PUT' } });
+  const preflight = (origin: string, path = '/api/v1/storage/k') =>
+    ask('OPTIONS', path, { token: null, headers: { origin, 'access-control-request-method': 'PUT' } });
 
   it('[HTTP17] lets allowed origins in, by name and without credentials', async () => {
     live = await startLiveServer();
@@ -262,15 +344,22 @@ describe('CORS', () => {
     const read = await ask('GET', '/api/v1/storage/k', { headers: { origin: 'https://shop.example' } });
     expect([read.headers.get('access-control-allow-origin'), read.headers.get('vary')]).toEqual(['https://shop.example', 'Origin']);
     expect(read.headers.get('access-control-expose-headers')).toContain('X-RateLimit-Remaining');
-    expect((await ask('GET', '/api/v1/user', { token: null, headers: { origin: 'https://shop.example' } })).headers.get('access-control-allow-origin')).toBe('https://shop.example');
+    expect(
+      (await ask('GET', '/api/v1/user', { token: null, headers: { origin: 'https://shop.example' } })).headers.get(
+        'access-control-allow-origin',
+      ),
+    ).toBe('https://shop.example');
   });
 
-  it.each(['https://evil.example', 'https://shop.example.evil', 'http://shop.example', 'null', 'https://SHOP.example'])('[HTTP17] keeps %s out', async (origin) => {
-    live = await startLiveServer();
-    const { status, headers } = await preflight(origin);
-    expect([status, headers.get('access-control-allow-origin')]).toEqual([403, null]);
-    expect((await ask('GET', '/api/v1/user', { headers: { origin } })).headers.get('access-control-allow-origin')).toBeNull();
-  });
+  it.each(['https://evil.example', 'https://shop.example.evil', 'http://shop.example', 'null', 'https://SHOP.example'])(
+    '[HTTP17] keeps %s out',
+    async (origin) => {
+      live = await startLiveServer();
+      const { status, headers } = await preflight(origin);
+      expect([status, headers.get('access-control-allow-origin')]).toEqual([403, null]);
+      expect((await ask('GET', '/api/v1/user', { headers: { origin } })).headers.get('access-control-allow-origin')).toBeNull();
+    },
+  );
 
   it('[HTTP17] asks the registered apps when the operator named no origins, later as well', async () => {
     live = await startLiveServer({ allowedOrigins: [], registeredOrigin: async (origin) => origin === 'https://app.example' });
@@ -299,7 +388,8 @@ describe('health and documents', () => {
       },
     });
     for (const path of ['/healthz', '/health']) expect((await ask('GET', path, { token: null })).body).toEqual({ status: 'ok' });
-    for (let i = 0; i < 5; i++) expect((await ask('GET', '/readyz', { token: null })).body).toEqual({ status: 'ready', checks: { database: 'ok', draining: false } });
+    for (let i = 0; i < 5; i++)
+      expect((await ask('GET', '/readyz', { token: null })).body).toEqual({ status: 'ready', checks: { database: 'ok', draining: false } });
     expect(asked).toBe(1);
     works = false;
     live.clock.advance(1_000);
@@ -376,7 +466,8 @@ describe('hand-overs', () => {
     const post = (bytes: number) => fetch(`${live.origin}/oauth2/token`, { method: 'POST', redirect: 'manual', body: 'x'.repeat(bytes) });
     expect((await post(65_536)).status).toBe(303);
     expect((await post(65_537)).status).toBe(413);
-    for (const path of ['/.well-known/openid-configuration', '/interaction/abc', '/assets/style.css']) expect((await fetch(live.origin + path, { redirect: 'manual' })).status).toBe(303);
+    for (const path of ['/.well-known/openid-configuration', '/interaction/abc', '/assets/style.css'])
+      expect((await fetch(live.origin + path, { redirect: 'manual' })).status).toBe(303);
   });
 
   it('[HTTP21] a fault of identity is a fault of ours', async () => {

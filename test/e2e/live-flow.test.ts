@@ -140,10 +140,19 @@ describe('bounds', () => {
     for (let i = 0; i < limits.inFlight; i++) client.request('tween.storage.get', { key: `hold-${i}` }, i);
     const refused = errorOf(await client.call('tween.storage.get', { key: 'a' }));
     expect(refused).toMatchObject({ code: -32429, data: { code: 'TOO_MANY_IN_FLIGHT', retryable: true, retry_after: 1 } });
-    expect((await client.call('tween.session.ack', { seq: 0 })).result).toEqual({ seq: 0 });
     live.held[5]?.reply(null, {});
     await client.find(({ id }) => id === 5);
     expect(errorOf(await client.call('tween.storage.get', { key: 'a' })).data.code).toBe('KEY_NOT_FOUND');
+  });
+
+  it('[LIVE28] what the session answers itself is never in flight', async () => {
+    live = await startLiveServer();
+    const { client } = await live.open();
+    for (let i = 0; i < limits.inFlight; i++) client.request('tween.storage.get', { key: `hold-${i}` });
+    expect((await client.call('tween.session.ack', { seq: 0 })).result).toEqual({ seq: 0 });
+    expect((await client.call('tween.session.ping')).result.server_time).toBe('2026-01-01T00:00:00.000Z');
+    expect(errorOf(await client.call('tween.session.refresh', { token: live.token() })).data.code).toBe('TOO_MANY_IN_FLIGHT');
+    expect((await client.call('tween.session.close')).result).toEqual({ closed: true });
   });
 
   it('[LIVE35] 100 ignored refusals within 10 s close with 4429, 99 do not', async () => {

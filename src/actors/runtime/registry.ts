@@ -28,7 +28,8 @@ export interface RegistryObserver {
   active?(kind: string, count: number): void;
   restarted?(kind: string, address: Address, error: unknown): void;
   quarantined?(kind: string, address: Address): void;
-  depth?(kind: string, depth: number): void;
+  /** Messages waiting in all mailboxes, now and then. */
+  depth?(total: number): void;
 }
 
 const failureWindowMs = 60_000;
@@ -169,7 +170,9 @@ export class Registry {
     this.#sweep = this.#options.clock.after(Math.max(250, this.#options.idleMs / 4), () => {
       this.passivate(this.#options.idleMs);
       if (this.#options.observe?.depth !== undefined) {
-        for (const activation of this.#actors.values()) this.#options.observe.depth(activation.behaviour.kind, activation.depth);
+        let waiting = 0;
+        for (const activation of this.#actors.values()) waiting += activation.depth;
+        this.#options.observe.depth(waiting);
       }
       const now = this.#options.clock.now();
       for (const [address, until] of this.#quarantine) if (until <= now) this.#quarantine.delete(address);

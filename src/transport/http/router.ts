@@ -57,9 +57,9 @@ export class Router<T> {
     if (known !== undefined) return known.targets;
     const made: Pattern<T> = { segments, targets: new Map() };
     list.push(made);
-    // Where two patterns fit, the one with more fixed segments is meant.
-    const fixed = (pattern: Pattern<T>): number => pattern.segments.filter((segment) => segment !== null).length;
-    list.sort((a, b) => fixed(b) - fixed(a));
+    // Where two patterns fit, the one that is fixed further to the left is meant.
+    const shape = (pattern: Pattern<T>): string => pattern.segments.map((segment) => (segment === null ? 1 : 0)).join('');
+    list.sort((a, b) => (shape(a) < shape(b) ? -1 : 1));
     return made.targets;
   }
 }

@@ -69,9 +69,15 @@ export async function pass(ms: number): Promise<void> {
 
 /** What became of a promise so far. */
 export async function outcomeOf(promise: Promise<unknown>): Promise<unknown> {
-  const pending = Symbol('pending');
-  promise.catch(() => {});
+  let seen: unknown = 'pending';
+  promise.then(
+    (value) => {
+      seen = { value };
+    },
+    (error: unknown) => {
+      seen = { error };
+    },
+  );
   await turn();
-  const seen = await Promise.race([promise.then((value) => ({ value }), (error: unknown) => ({ error })), Promise.resolve(pending)]);
-  return seen === pending ? 'pending' : seen;
+  return seen;
 }

@@ -140,7 +140,8 @@ function checkOptions(options: IdentityOptions, lifetimes: Lifetimes): void {
   if (parsed.origin !== issuer)
     throw new Error(`the issuer must be an origin such as https://tmcp.example, without a path or a slash at its end, not ${issuer}`);
   const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(parsed.hostname);
-  if (parsed.protocol !== 'https:' && !dev && !loopback) throw new Error('the issuer must be https outside development (http is for loopback only)');
+  if (parsed.protocol !== 'https:' && !dev && !loopback)
+    throw new Error('the issuer must be https outside development (http is for loopback only)');
   if (cookieKeys.length === 0 || cookieKeys.some((key) => key.length < 32))
     throw new Error('cookie keys must be at least 32 characters long, and there must be one');
   if (lifetimes.accessTokenS > maxTepLifeS) throw new Error(`access tokens live at most ${maxTepLifeS} s`);

@@ -93,7 +93,7 @@ export function createInteractions(parts: InteractionParts): (ctx: Parameterized
 }
 
 async function show(parts: InteractionParts, step: Step): Promise<void> {
-  const { ctx, details, app, action, csrf, redirectUri } = step;
+  const { details, app } = step;
   if (details.prompt.name === 'login') {
     const pending = pendingOf(parts, details);
     if (pending !== undefined) return showCode(step, pending.userId, []);

@@ -51,7 +51,7 @@ export function consentPage(view: ConsentPage): string {
   const choice = asked.length > 0;
   const lead = choice
     ? html`${app.name} asks for the permissions below. Untick what you do not want to allow.`
-    : html`${app.name} asks you to confirm what you allowed before.`;
+    : html`${app.name} asks you to confirm what it may do.`;
   const body = html`${summary(problems)}
 ${appBadge(app)}
 <h1>Allow ${app.name}?</h1>
@@ -91,8 +91,10 @@ function box({ scope, sensitivity, text, note }: ConsentScope, index: number, ti
 
 function list(id: string, title: string, scopes: readonly ConsentScope[]): Html | false {
   if (scopes.length === 0) return false;
-  const items = scopes.map(({ text, sensitivity }) => html`<li>${text}${sensitivity !== 'low' && html` ${level(sensitivity)}`}</li>
-`);
+  const items = scopes.map(
+    ({ text, sensitivity }) => html`<li>${text}${sensitivity !== 'low' && html` ${level(sensitivity)}`}</li>
+`,
+  );
   return html`<h2 id="${id}">${title}</h2>
 <ul class="given" aria-labelledby="${id}">
 ${items}</ul>`;
@@ -102,7 +104,8 @@ ${items}</ul>`;
 function level(sensitivity: Sensitivity): Html {
   const [rank, words] = levels[sensitivity];
   const bars = [1, 2, 3, 4].map(
-    (bar) => html`<rect x="${bar * 4 - 4}" y="${10 - bar * 2.5}" width="2.5" height="${bar * 2.5}" rx=".75"${bar > rank && html` opacity=".28"`}/>`,
+    (bar) =>
+      html`<rect x="${bar * 4 - 4}" y="${10 - bar * 2.5}" width="2.5" height="${bar * 2.5}" rx=".75"${bar > rank && html` opacity=".28"`}/>`,
   );
   return html`<span class="level ${sensitivity}"><svg viewBox="0 0 14.5 10" aria-hidden="true" focusable="false" fill="currentColor">${bars}</svg>${words}</span>`;
 }

@@ -24,8 +24,11 @@ export function page(title: string, body: Html, options: PageOptions = {}): stri
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-${options.onward !== undefined && html`<meta http-equiv="refresh" content="0; url=${options.onward}">
-`}<title>${options.problem === true && 'Error: '}${title} · TMCP</title>
+${
+  options.onward !== undefined &&
+  html`<meta http-equiv="refresh" content="0; url=${options.onward}">
+`
+}<title>${options.problem === true && 'Error: '}${title} · TMCP</title>
 <link rel="icon" type="image/svg+xml" href="${iconPath}">
 <link rel="stylesheet" href="${stylesPath}">
 </head>
@@ -72,8 +75,11 @@ export function appBadge(app: { readonly name: string; readonly developer: strin
   return html`<div class="app">
 <span class="tile" aria-hidden="true">${[...name][0]?.toUpperCase() ?? '?'}</span>
 <div><p class="name">${name}</p>
-${developer !== '' && html`<p class="by">by ${developer}</p>
-`}${standing !== undefined && html`<p class="standing ${classification}">${standing}</p>`}</div>
+${
+  developer !== '' &&
+  html`<p class="by">by ${developer}</p>
+`
+}${standing !== undefined && html`<p class="standing ${classification}">${standing}</p>`}</div>
 </div>`;
 }
 

@@ -76,7 +76,7 @@ fieldset { min-width: 0; margin: 0; padding: 0; border: 0; }
 .scopes { margin-top: .625rem; border: 1px solid var(--line); border-radius: .75rem; }
 .scope { position: relative; display: flex; gap: .75rem; padding: .875rem; }
 .scope + .scope { border-top: 1px solid var(--line); }
-.scope input { flex: none; width: 1.25rem; height: 1.25rem; margin: .125rem 0 0; accent-color: var(--accent); cursor: pointer; }
+.scope input { position: relative; z-index: 1; flex: none; width: 1.25rem; height: 1.25rem; margin: .125rem 0 0; accent-color: var(--accent); cursor: pointer; }
 .scope input:focus-visible { border-radius: .25rem; }
 .scope label { margin: 0; font-weight: 600; font-size: 1rem; line-height: 1.4; cursor: pointer; }
 .scope label::before { content: ""; position: absolute; inset: 0; }
