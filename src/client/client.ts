@@ -127,13 +127,13 @@ export class Client {
   /** Listens for the client's state, for `resync` (read afresh what is shown), or for a server event, newer servers' included. Returns how to stop. */
   on(name: 'state', listener: (now: ClientState) => unknown): () => void;
   on(name: 'resync', listener: (why: Resync) => unknown): () => void;
-  on<T = unknown>(name: EventMethod | (string & {}), listener: (params: T, seq: number) => unknown): () => void;
+  on<T = unknown>(name: EventMethod | `${string}.${string}`, listener: (params: T, seq: number) => unknown): () => void;
   on(name: string, listener: Listener): () => void {
     return (name === 'state' || name === 'resync' ? this.#own : this.#events).add(name, listener);
   }
 
   /** Resolves at the next event of `method` that `matches` accepts. Errors: none came in time; what `matches` throws. */
-  next<T>(method: EventMethod | (string & {}), matches: (params: T) => boolean = () => true, timeoutMs = 30_000): Promise<T> {
+  next<T>(method: EventMethod | `${string}.${string}`, matches: (params: T) => boolean = () => true, timeoutMs = 30_000): Promise<T> {
     return new Promise((resolve, reject) => {
       const settle = (then: () => void): void => {
         clearTimeout(timer);

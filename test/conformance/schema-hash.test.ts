@@ -40,7 +40,9 @@ function hashOf({ name, input, output, http, scopes, idempotency, accepted, erro
 
 const now: Readonly<Record<string, string>> = {
   ...Object.fromEntries(operations.map((operation) => [operation.name, hashOf(operation)])),
-  'table of errors': hash(Object.fromEntries(Object.entries(errorTable).map(([code, { status, retryable }]) => [code, { status, retryable }]))),
+  'table of errors': hash(
+    Object.fromEntries(Object.entries(errorTable).map(([code, { status, retryable }]) => [code, { status, retryable }])),
+  ),
   'table of close codes': hash(closeCodes),
   'list of events': hash(eventMethods),
 };

@@ -51,7 +51,10 @@ describe('operations', () => {
         delete input[name];
         return encodeURIComponent(String(value));
       });
-      const query = method === 'GET' ? `?${new URLSearchParams(Object.fromEntries(Object.entries(input).map(([name, value]) => [name, String(value)])))}` : '';
+      const query =
+        method === 'GET'
+          ? `?${new URLSearchParams(Object.fromEntries(Object.entries(input).map(([name, value]) => [name, String(value)])))}`
+          : '';
       const answer = await ask(method, url + query, method === 'GET' ? {} : { body: input });
       // The small actors of this server know some operations; the others are told that there is no such actor kind.
       expect(`${operation.name} ${[operation.http.status ?? 200, 404, 500].includes(answer.status)}`).toBe(`${operation.name} true`);

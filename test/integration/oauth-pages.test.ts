@@ -205,11 +205,65 @@ describe('the consent page', () => {
     expect(page.text).toContain('Ask you for payments, transfers and gifts from your wallet');
     expect(page.text).toContain('Very sensitive');
     expect(page.text).toContain('You confirm each payment yourself');
-    expect(page.text.indexOf('Without asking')).toBeLessThan(page.text.indexOf('Read what it stored for you'));
+    expect(page.text.indexOf('Also, without asking')).toBeLessThan(page.text.indexOf('Read what it stored for you'));
     expect(page.text).toContain('Signed in as <strong>@alice:tween.example</strong>');
     expect(page.text).toContain('127.0.0.1:9876');
     expect(page.headers.get('content-security-policy')).toContain("form-action 'self' http://127.0.0.1:9876;");
     expect(page.text).not.toMatch(/<script/i);
+  });
+
+  it('gives only what stays ticked, and asks for the rest the next time', async () => {
+    const { verifier, challenge } = pkce();
+    const all = 'user:read wallet:balance wallet:pay storage:read';
+    const page = await signIn(await browser.open(authorize(all, { code_challenge: challenge })));
+    const post = (only: string, typed: Record<string, string>, at: Page): Promise<Page> =>
+      browser.open(`${at.url}/consent${only}`, {
+        method: 'POST',
+        body: new URLSearchParams({ csrf: at.forms[0]?.fields['csrf'] ?? '', ...typed }),
+      });
+    const done = await post('?only=ticked', { decision: 'allow', 'scope.wallet:balance': 'yes', 'scope.wallet:history': 'yes' }, page);
+    expect(harness.events.at(-1)).toMatchObject({ type: 'consent.given', scopes: ['wallet:balance'] });
+    const tokens = await fetch(new URL('/oauth2/token', harness.issuer), {
+      method: 'POST',
+      body: new URLSearchParams({
+        grant_type: 'authorization_code',
+        client_id: shop.appId,
+        redirect_uri: shop.redirectUri,
+        code: queryOf(done)['code'] ?? '',
+        code_verifier: verifier,
+      }),
+    });
+    const answer = (await tokens.json()) as { scope: string; access_token: string; refresh_token: string };
+    expect(answer.scope.split(' ').sort()).toEqual(['storage:read', 'wallet:balance']);
+    expect((await harness.identity.verifier.inspect(answer.access_token)).principal.scopes).toEqual(
+      new Set(['wallet:balance', 'storage:read']),
+    );
+    const refreshed = await fetch(new URL('/oauth2/token', harness.issuer), {
+      method: 'POST',
+      body: new URLSearchParams({ grant_type: 'refresh_token', client_id: shop.appId, refresh_token: answer.refresh_token }),
+    });
+    expect(((await refreshed.json()) as { scope: string }).scope.split(' ').sort()).toEqual(['storage:read', 'wallet:balance']);
+
+    const again = await browser.open(authorize(all));
+    expect([...again.text.matchAll(/name="scope\.([^"]+)"/g)].map(([, scope]) => scope)).toEqual(['wallet:pay', 'user:read']);
+    expect(again.text.indexOf('You allowed before')).toBeLessThan(again.text.indexOf('See how much money'));
+    expect(queryOf(await post('?only=ticked', { decision: 'allow' }, again))['code']).toBeDefined();
+    expect(queryOf(await post('', { decision: 'allow' }, await browser.open(authorize(all))))['code']).toBeDefined();
+    expect(queryOf(await browser.open(authorize(all)))['code']).toBeDefined();
+  });
+
+  it('is shown again, ticks and all, when nothing is ticked or nothing was decided', async () => {
+    const page = await signIn(await browser.open(authorize('wallet:pay wallet:balance')));
+    const csrf = page.forms[0]?.fields['csrf'] ?? '';
+    const post = (fields: Record<string, string>): Promise<Page> =>
+      browser.open(`${page.url}/consent?only=ticked`, { method: 'POST', body: new URLSearchParams({ csrf, ...fields }) });
+    const nothing = await post({ decision: 'allow' });
+    expect([nothing.status, nothing.text.includes('<a href="#scope-0">Tick at least one')]).toEqual([400, true]);
+    const undecided = await post({ 'scope.wallet:balance': 'yes' });
+    expect([undecided.status, undecided.text.includes('<a href="#allow">Choose Allow or Deny')]).toEqual([400, true]);
+    expect(undecided.text.match(/ checked/g)).toHaveLength(1);
+    expect(undecided.text).toMatch(/name="scope.wallet:balance" value="yes" checked/);
+    expect(await harness.db.query('SELECT * FROM consents')).toEqual([]);
   });
 
   it('denied goes back with access_denied and records nothing', async () => {
@@ -266,7 +320,33 @@ describe('the consent page', () => {
   });
 });
 
+describe('a form post of a browser', () => {
+  it('ends on a page that goes on by itself, so that form-action does not bind the redirects of the app', async () => {
+    const page = await browser.open(authorize('storage:read'));
+    const headers = { origin: harness.issuer, 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate' };
+    const onward = await browser.submit(page, 'sign-in', { account: alice.userId, password: alice.password }, headers);
+    expect([onward.status, onward.headers.get('cache-control')]).toEqual([200, 'no-store']);
+    const next = /<meta http-equiv="refresh" content="0; url=([^"]+)">/.exec(onward.text)?.[1] ?? '';
+    expect(next).toContain(`${harness.issuer}/oauth2/authorize/`);
+    expect(queryOf(await browser.open(next))['code']).toBeDefined();
+  });
+
+  it('that was answered with a problem leaves an address that leads back to the page', async () => {
+    const page = await browser.open(authorize('storage:read'));
+    const wrong = await browser.submit(page, 'sign-in', { account: '', password: '' });
+    expect(new URL(wrong.url).pathname).toMatch(/\/sign-in$/);
+    const again = await browser.open(wrong.url);
+    expect([again.url, again.status]).toEqual([page.url, 200]);
+  });
+});
+
 describe('the second factor', () => {
+  it('can be left, with access_denied', async () => {
+    const page = await signIn(await browser.open(authorize('storage:read')), carol);
+    expect(page.text).toContain('<p class="name">Demo Shop</p>');
+    expect(queryOf(await browser.submit(page, 'cancel'))).toMatchObject({ error: 'access_denied', state: 'state-1' });
+  });
+
   it('is asked after the password, refuses wrong codes, and signs in with the right one', async () => {
     const page = await signIn(await browser.open(authorize('storage:read')), carol);
     expect(page.text).toContain('<label for="code">Six-digit code</label>');

@@ -209,7 +209,7 @@ describe('what is not there', () => {
     ['GET', '/oauth2/userinfo', 404],
     ['POST', '/session/end/confirm', 404],
     ['GET', '/assets/../package.json', 404],
-    ['GET', '/interaction/x/sign-in', 405],
+    ['PUT', '/interaction/x/sign-in', 405],
   ])('%s %s is %i', async (method, path, status) => {
     const answer = await harness.identity.handle({ method, url: path, headers: {}, body: Buffer.alloc(0), remoteAddress: '127.0.0.1' });
     expect(answer.status).toBe(status);

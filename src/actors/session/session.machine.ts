@@ -12,8 +12,6 @@
 import { setup } from 'xstate';
 import { restore, step } from '../runtime/step.ts';
 
-export const sessionMachineVersion = 1;
-
 export const sessionPhases = ['opening', 'open', 'draining', 'detached', 'closed'] as const;
 export type SessionPhase = (typeof sessionPhases)[number];
 

@@ -24,11 +24,10 @@ import { limits } from '../../protocol/limits.ts';
 import { toIso } from '../../protocol/schemas.ts';
 import { Batch } from './batch.ts';
 import { Budget } from './budget.ts';
-import type { LiveSocket } from './live-socket.ts';
 import { type Method, methodTable } from './method-table.ts';
 import { Opening } from './opening.ts';
 import type { Pulse } from './pulse.ts';
-import type { Session } from './session.ts';
+import type { Session, SessionSocket } from './session.ts';
 import type { SessionHub } from './session-hub.ts';
 import { SessionOperations } from './session-operations.ts';
 import { AcceptedWrite } from './watermark.ts';
@@ -63,7 +62,7 @@ export class FrameHandler {
   }
 
   /** A frame arrived. `bytes` may be memory of uWebSockets.js: it is decoded or copied before this returns. */
-  receive(socket: LiveSocket, bytes: Uint8Array, isBinary: boolean): void {
+  receive(socket: SessionSocket, bytes: Uint8Array, isBinary: boolean): void {
     socket.heardAt = this.#pulse.now;
     if (bytes.byteLength > (socket.session === undefined ? limits.frameBytesBeforeOpen : limits.frameBytes)) {
       this.#hub.happen(socket.session, socket, 'tooLarge');
@@ -73,7 +72,7 @@ export class FrameHandler {
   }
 
   /** Handles what was held, oldest first, until the socket is held again. */
-  release(socket: LiveSocket): void {
+  release(socket: SessionSocket): void {
     while (!socket.isHeld && socket.isLive) {
       const frame = socket.nextHeld();
       if (frame === undefined) return;
@@ -82,7 +81,7 @@ export class FrameHandler {
   }
 
   /** A ping or pong arrived. */
-  control(socket: LiveSocket): void {
+  control(socket: SessionSocket): void {
     socket.heardAt = this.#pulse.now;
     if (this.#pulse.now - socket.controlSince >= controlWindowMs) {
       socket.controlSince = this.#pulse.now;
@@ -91,7 +90,7 @@ export class FrameHandler {
     if (++socket.controlFrames >= controlFrames) this.#hub.happen(socket.session, socket, 'flooded');
   }
 
-  #handle(socket: LiveSocket, bytes: Uint8Array, isBinary: boolean): void {
+  #handle(socket: SessionSocket, bytes: Uint8Array, isBinary: boolean): void {
     const { session, format } = socket;
     if (session === undefined && ++socket.framesBeforeOpen > framesBeforeOpen) {
       this.#hub.happen(undefined, socket, 'violated');
@@ -123,7 +122,7 @@ export class FrameHandler {
     for (const item of parsed.items) this.#item(socket, item, batch);
   }
 
-  #item(socket: LiveSocket, item: ParsedItem, batch: Batch | undefined): void {
+  #item(socket: SessionSocket, item: ParsedItem, batch: Batch | undefined): void {
     if (item.kind === 'invalid') {
       this.#unknown.inc();
       this.#answer(
@@ -143,7 +142,7 @@ export class FrameHandler {
     else this.#call(socket, session, item, method, batch);
   }
 
-  #beforeOpen(socket: LiveSocket, item: ParsedRequest | ParsedNotification, method: Method | undefined, batch: Batch | undefined): void {
+  #beforeOpen(socket: SessionSocket, item: ParsedRequest | ParsedNotification, method: Method | undefined, batch: Batch | undefined): void {
     if (item.method !== openMethod || method === undefined || socket.verifying) {
       this.#refuse(socket, item, batch, new TmcpError('INVALID_TOKEN', 'The session is not open'));
       return;
@@ -174,7 +173,7 @@ export class FrameHandler {
   }
 
   #sessionOperation(
-    socket: LiveSocket,
+    socket: SessionSocket,
     session: Session,
     item: ParsedRequest | ParsedNotification,
     method: Method,
@@ -191,7 +190,7 @@ export class FrameHandler {
     });
   }
 
-  #call(socket: LiveSocket, session: Session, item: ParsedRequest | ParsedNotification, method: Method, batch: Batch | undefined): void {
+  #call(socket: SessionSocket, session: Session, item: ParsedRequest | ParsedNotification, method: Method, batch: Batch | undefined): void {
     if (this.#isFull(socket, item, batch)) return;
     const { operation } = method;
     const started = this.#hub.options.clock.monotonic();
@@ -229,7 +228,7 @@ export class FrameHandler {
     });
   }
 
-  #isFull(socket: LiveSocket, item: ParsedRequest | ParsedNotification, batch: Batch | undefined): boolean {
+  #isFull(socket: SessionSocket, item: ParsedRequest | ParsedNotification, batch: Batch | undefined): boolean {
     if (socket.inFlight < limits.inFlight) return false;
     this.#refuse(
       socket,
@@ -243,7 +242,7 @@ export class FrameHandler {
 
   /** The end of one request: counted, and answered unless it was a notification. Never throws: it runs in an actor's turn. */
   #settle(
-    socket: LiveSocket,
+    socket: SessionSocket,
     item: ParsedRequest | ParsedNotification,
     method: Method,
     batch: Batch | undefined,
@@ -268,7 +267,7 @@ export class FrameHandler {
   }
 
   #refuse(
-    socket: LiveSocket,
+    socket: SessionSocket,
     item: ParsedRequest | ParsedNotification,
     batch: Batch | undefined,
     error: TmcpError,
@@ -277,16 +276,16 @@ export class FrameHandler {
     if (item.kind === 'request') this.#answer(socket, batch, this.#refusal(socket, item.id, error, this.#requestId(), rpcCode));
   }
 
-  #refusal(socket: LiveSocket, id: RequestId | null, error: TmcpError, requestId: string, rpcCode?: number): AnswerEnvelope {
+  #refusal(socket: SessionSocket, id: RequestId | null, error: TmcpError, requestId: string, rpcCode?: number): AnswerEnvelope {
     return errorEnvelope(socket.format, id, error, { requestId, timestamp: toIso(this.#hub.options.clock.now()) }, rpcCode);
   }
 
-  #answer(socket: LiveSocket, batch: Batch | undefined, answer: AnswerEnvelope): void {
+  #answer(socket: SessionSocket, batch: Batch | undefined, answer: AnswerEnvelope): void {
     if (batch === undefined) this.#send(socket, answer);
     else batch.add(answer);
   }
 
-  #send(socket: LiveSocket, answer: AnswerEnvelope | readonly AnswerEnvelope[]): void {
+  #send(socket: SessionSocket, answer: AnswerEnvelope | readonly AnswerEnvelope[]): void {
     if (!socket.isLive) return;
     try {
       this.#hub.send(socket, encode(socket.format, answer));
@@ -296,7 +295,7 @@ export class FrameHandler {
     }
   }
 
-  #undecodable(socket: LiveSocket, reason: string): void {
+  #undecodable(socket: SessionSocket, reason: string): void {
     this.#unknown.inc();
     const error = new TmcpError('INVALID_REQUEST', 'The frame cannot be decoded', { details: { reason } });
     this.#send(socket, this.#refusal(socket, null, error, this.#requestId(), rpcCodes.undecodable));
@@ -304,7 +303,7 @@ export class FrameHandler {
     if (socket.undecodable.spend(this.#hub.options.clock.monotonic())) this.#hub.happen(socket.session, socket, 'violated');
   }
 
-  #ignoredRefusal(socket: LiveSocket): void {
+  #ignoredRefusal(socket: SessionSocket): void {
     socket.refusals ??= new Budget(limits.ignoredRefusals, limits.ignoredRefusalsWindowMs);
     if (socket.refusals.spend(this.#hub.options.clock.monotonic())) this.#hub.happen(socket.session, socket, 'flooded');
   }

@@ -7,7 +7,6 @@ import type { WireFormat } from '../../protocol/codec.ts';
 import { limits } from '../../protocol/limits.ts';
 import type { WebSocket } from '../uws.ts';
 import type { Budget } from './budget.ts';
-import type { Session } from './session.ts';
 
 /** The part of a uWebSockets.js socket that is used here. */
 export type RawSocket = Pick<WebSocket<unknown>, 'send' | 'end' | 'close' | 'ping' | 'cork' | 'getBufferedAmount'>;
@@ -27,11 +26,12 @@ export type SendOutcome = 'sent' | 'paused' | 'slow' | 'gone';
 const waitingFrames = 64;
 const waitingBytes = 2 * limits.frameBytes;
 
-export class LiveSocket {
+/** `S` is the kind of session; a parameter because a session knows its socket. */
+export class LiveSocket<S = unknown> {
   readonly format: WireFormat;
   readonly ip: string;
   /** The session, once it is open. */
-  session: Session | undefined;
+  session: S | undefined;
   /** The token of the upgrade, until the session is open. */
   token: string | undefined;
   /** While a token is being verified for `tween.session.open`, later frames wait. */

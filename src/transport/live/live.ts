@@ -7,17 +7,16 @@ import { limits } from '../../protocol/limits.ts';
 import { type TemplatedApp, uws, type WebSocket } from '../uws.ts';
 import { Door, type SocketData } from './upgrade.ts';
 import { FrameHandler } from './frame-handler.ts';
-import type { LiveSocket } from './live-socket.ts';
 import type { LiveOptions } from './options.ts';
 import { Pulse } from './pulse.ts';
-import type { Session } from './session.ts';
+import type { Session, SessionSocket } from './session.ts';
 import { SessionHub } from './session-hub.ts';
 
 export const livePath = '/v1/live';
 
 /** uWebSockets.js cuts a larger frame without a word, so it lets twice the limit through for us to close with 1009. */
 const cutAtBytes = 2 * limits.frameBytes;
-/** Never reached: `LiveSocket` closes at `limits.closeAtBufferedBytes` plus one answer. */
+/** Never reached: `SessionSocket` closes at `limits.closeAtBufferedBytes` plus one answer. */
 const maxBackpressure = 64 * 1024 * 1024;
 /** Seconds. A net under the pulse: the library counts whatever arrives, also half a frame. */
 const idleTimeout = 120;
@@ -51,7 +50,7 @@ export function mountLive(app: TemplatedApp, options: LiveOptions): LiveBinding 
       return hub.drainSpreadMs !== undefined;
     },
   });
-  const owner = (ws: WebSocket<SocketData>): LiveSocket => (ws as unknown as SocketData).live;
+  const owner = (ws: WebSocket<SocketData>): SessionSocket => (ws as unknown as SocketData).live;
 
   app.ws<SocketData>(livePath, {
     maxPayloadLength: cutAtBytes,
@@ -107,7 +106,7 @@ export function mountLive(app: TemplatedApp, options: LiveOptions): LiveBinding 
   };
 }
 
-async function drain(hub: SessionHub, sockets: ReadonlySet<LiveSocket>, options: LiveOptions): Promise<void> {
+async function drain(hub: SessionHub, sockets: ReadonlySet<SessionSocket>, options: LiveOptions): Promise<void> {
   const { clock, drainMs } = options;
   hub.drainSpreadMs = Math.min(2_000, sockets.size * 10);
   for (const socket of [...sockets]) if (socket.session === undefined) hub.happen(undefined, socket, 'drain');

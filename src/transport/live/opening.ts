@@ -10,11 +10,10 @@ import { TmcpError } from '../../protocol/errors.ts';
 import { limits } from '../../protocol/limits.ts';
 import { sessionLimits } from '../../protocol/operations/session.ts';
 import { toIso } from '../../protocol/schemas.ts';
-import type { LiveSocket } from './live-socket.ts';
 import type { SessionAudit } from './options.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { hashSecret, isSecret } from './secrets.ts';
-import { Session } from './session.ts';
+import { Session, type SessionSocket } from './session.ts';
 import type { SessionHub } from './session-hub.ts';
 
 type Input = InputOf<'tween.session.open'>;
@@ -41,7 +40,7 @@ export class Opening {
    * Opens a session for a socket. Undefined when the socket went away meanwhile. Errors: `INVALID_TOKEN`; `SERVICE_UNAVAILABLE`
    * while the node drains. When it resolves the session has the socket and the caller must send the answer at once.
    */
-  async open(socket: LiveSocket, input: Input): Promise<Opened | undefined> {
+  async open(socket: SessionSocket, input: Input): Promise<Opened | undefined> {
     const { options } = this.#hub;
     const began = options.clock.monotonic();
     const token = input.token ?? socket.token;
@@ -68,7 +67,7 @@ export class Opening {
     return withdrawn ? new TmcpError('INVALID_TOKEN') : undefined;
   }
 
-  #begin(socket: LiveSocket, principal: Principal, deviceId: string, found: Session | undefined, resume: Resume | undefined): Opened {
+  #begin(socket: SessionSocket, principal: Principal, deviceId: string, found: Session | undefined, resume: Resume | undefined): Opened {
     const { clock, node, dbEpoch } = this.#hub.options;
     const session = found ?? new Session(newId('session'), principal, deviceId);
     const secret = newSecret();
@@ -103,14 +102,20 @@ export class Opening {
   }
 
   /** The session to go on with; undefined: a new one is opened. Errors: `INVALID_TOKEN` for the token of somebody else. */
-  async #resumable(resume: Resume, principal: Principal, deviceId: string, socket: LiveSocket): Promise<Session | undefined> {
+  async #resumable(resume: Resume, principal: Principal, deviceId: string, socket: SessionSocket): Promise<Session | undefined> {
     const local = this.#hub.find(resume.session);
     return local === undefined
       ? this.#fromStore(resume, principal, deviceId, socket)
       : this.#here(local, resume, principal, deviceId, socket);
   }
 
-  async #here(session: Session, resume: Resume, principal: Principal, deviceId: string, socket: LiveSocket): Promise<Session | undefined> {
+  async #here(
+    session: Session,
+    resume: Resume,
+    principal: Principal,
+    deviceId: string,
+    socket: SessionSocket,
+  ): Promise<Session | undefined> {
     const refusal = judge(session.secretHash, session.principal, session.deviceId, resume, principal, deviceId);
     if (refusal !== undefined) return this.#refuse(refusal, resume.session, principal, socket);
     const hash = session.secretHash;
@@ -131,7 +136,7 @@ export class Opening {
     return undefined;
   }
 
-  async #fromStore(resume: Resume, principal: Principal, deviceId: string, socket: LiveSocket): Promise<Session | undefined> {
+  async #fromStore(resume: Resume, principal: Principal, deviceId: string, socket: SessionSocket): Promise<Session | undefined> {
     const record = await this.#hub.kept.takeForeign(resume.session);
     // Nothing to tell anybody: a client that was away for longer than the window looks like this.
     if (record === undefined) return undefined;
@@ -149,7 +154,7 @@ export class Opening {
     return session;
   }
 
-  #refuse(reason: SessionAudit['reason'], session: string, principal: Principal, socket: LiveSocket): undefined {
+  #refuse(reason: SessionAudit['reason'], session: string, principal: Principal, socket: SessionSocket): undefined {
     const { audit, log } = this.#hub.options;
     const { userId, appId } = principal;
     log.warn(

@@ -6,7 +6,7 @@ import type { CancelTimer } from '../../actors/ports.ts';
 import { limits } from '../../protocol/limits.ts';
 import { toIso } from '../../protocol/schemas.ts';
 import { EventFrame } from './event-frame.ts';
-import type { LiveSocket } from './live-socket.ts';
+import type { SessionSocket } from './session.ts';
 import type { SessionHub } from './session-hub.ts';
 
 /** How late a deadline may be kept. */
@@ -16,7 +16,7 @@ export class Pulse {
   /** Monotonic time of the last tick: what "heard just now" costs a message nothing to note. */
   now: number;
   readonly #hub: SessionHub;
-  readonly #sockets = new Set<LiveSocket>();
+  readonly #sockets = new Set<SessionSocket>();
   #timer: CancelTimer | undefined;
 
   constructor(hub: SessionHub) {
@@ -24,7 +24,7 @@ export class Pulse {
     this.now = hub.options.clock.monotonic();
   }
 
-  get sockets(): ReadonlySet<LiveSocket> {
+  get sockets(): ReadonlySet<SessionSocket> {
     return this.#sockets;
   }
 
@@ -39,7 +39,7 @@ export class Pulse {
     this.#timer?.();
   }
 
-  add(socket: LiveSocket): void {
+  add(socket: SessionSocket): void {
     const now = this.#hub.options.clock.monotonic();
     socket.pingAt = now + limits.pingEveryMs;
     socket.dueAt = now + limits.openWithinMs;
@@ -47,11 +47,11 @@ export class Pulse {
   }
 
   /** The socket's session is open: from here on it is pinged. */
-  opened(socket: LiveSocket): void {
+  opened(socket: SessionSocket): void {
     socket.dueAt = socket.pingAt;
   }
 
-  delete(socket: LiveSocket): void {
+  delete(socket: SessionSocket): void {
     this.#sockets.delete(socket);
   }
 
@@ -69,7 +69,7 @@ export class Pulse {
     this.#hub.sweepDetached(wall);
   }
 
-  #due(socket: LiveSocket, now: number): void {
+  #due(socket: SessionSocket, now: number): void {
     if (socket.session === undefined) {
       this.#hub.happen(undefined, socket, 'notOpenedInTime');
       return;
@@ -87,7 +87,7 @@ export class Pulse {
     socket.dueAt = Math.min(silentAt, socket.pingAt);
   }
 
-  #expiry(socket: LiveSocket, now: number): void {
+  #expiry(socket: SessionSocket, now: number): void {
     const { session } = socket;
     if (session === undefined) return;
     const { expiresAt } = session.principal;

@@ -13,6 +13,9 @@ export interface KeptEvent {
   bytes: number;
 }
 
+/** What every session without events shares; never written to. */
+const none: KeptEvent[] = [];
+
 export class ReplayBuffer {
   /** The last number given. */
   seq: number;
@@ -20,7 +23,7 @@ export class ReplayBuffer {
   sent: number;
   /** Nothing up to this number is kept: it was acknowledged, or it had to be dropped. */
   floor: number;
-  #events: KeptEvent[] = [];
+  #events: KeptEvent[] = none;
   #bytes = 0;
   /** Events that no socket took yet, by method and key. */
   #waiting: Map<string, KeptEvent> | undefined;
@@ -110,6 +113,7 @@ export class ReplayBuffer {
   }
 
   #keep(event: KeptEvent): void {
+    if (this.#events === none) this.#events = [];
     this.#events.push(event);
     this.#bytes += event.bytes;
   }
@@ -118,6 +122,8 @@ export class ReplayBuffer {
     const gone = this.#events.splice(0, upTo - this.floor);
     for (const event of gone) this.#bytes -= event.bytes;
     this.floor = upTo;
-    if (this.#events.length === 0) this.#waiting = undefined;
+    if (this.#events.length > 0) return;
+    this.#waiting = undefined;
+    this.#events = none;
   }
 }

@@ -9,10 +9,9 @@ import { limits } from '../../protocol/limits.ts';
 import { EventFrame } from './event-frame.ts';
 import type { SessionHappening } from './lifecycle.ts';
 import { KeptSessions } from './kept-sessions.ts';
-import type { LiveSocket } from './live-socket.ts';
 import type { LiveOptions } from './options.ts';
 import type { KeptEvent } from './replay-buffer.ts';
-import type { Session } from './session.ts';
+import type { Session, SessionSocket } from './session.ts';
 
 /** A revocation that arrived, for opens that began before it did. */
 interface Heard {
@@ -44,7 +43,8 @@ export class SessionHub {
   /** While the node drains: how far apart its clients are told to come back, ms. */
   drainSpreadMs: number | undefined;
   readonly #sessions = new Map<string, Session>();
-  readonly #byUser = new Map<string, Set<Session>>();
+  /** Most users have one session, and a set of one costs more than the session's own numbers. */
+  readonly #byUser = new Map<string, Session | Set<Session>>();
   /** Sessions without a socket, the one that lost it first in front. */
   readonly #detached = new Set<Session>();
   readonly #unsaid = new Set<Session>();
@@ -84,12 +84,13 @@ export class SessionHub {
     this.#sessions.set(session.id, session);
     const { userId } = session.principal;
     const own = this.#byUser.get(userId);
-    if (own === undefined) this.#byUser.set(userId, new Set([session]));
-    else own.add(session);
+    if (own === undefined) this.#byUser.set(userId, session);
+    else if (own instanceof Set) own.add(session);
+    else this.#byUser.set(userId, new Set([own, session]));
   }
 
   /** Gives an open session its socket. */
-  attach(session: Session, socket: LiveSocket): void {
+  attach(session: Session, socket: SessionSocket): void {
     this.#detached.delete(session);
     session.socket = socket;
     socket.session = session;
@@ -104,7 +105,7 @@ export class SessionHub {
   }
 
   /** Something happened to a session, or to a socket that has none yet. What the lifecycle says is done before this returns. */
-  happen(session: Session | undefined, socket: LiveSocket | undefined, event: SessionHappening): void {
+  happen(session: Session | undefined, socket: SessionSocket | undefined, event: SessionHappening): void {
     const { phase, effects } = this.options.lifecycle(session?.phase ?? 'opening', event);
     if (session !== undefined) session.phase = phase;
     for (const effect of effects) {
@@ -126,7 +127,7 @@ export class SessionHub {
   }
 
   /** A socket was closed, by whichever side. */
-  socketClosed(socket: LiveSocket): void {
+  socketClosed(socket: SessionSocket): void {
     socket.release();
     const { session } = socket;
     if (session?.socket !== socket) return;
@@ -166,7 +167,7 @@ export class SessionHub {
   }
 
   /** Sends numbered events, the first of which follows what the peer has. */
-  sendEvents(session: Session, socket: LiveSocket, events: readonly KeptEvent[]): void {
+  sendEvents(session: Session, socket: SessionSocket, events: readonly KeptEvent[]): void {
     if (events.length === 0) return;
     const { format } = socket;
     socket.cork(() => {
@@ -179,7 +180,7 @@ export class SessionHub {
   }
 
   /** Sends a frame; a peer that is too far behind is closed. */
-  send(socket: LiveSocket, frame: Uint8Array | string): void {
+  send(socket: SessionSocket, frame: Uint8Array | string): void {
     if (socket.send(frame, this.options.clock.monotonic()) === 'slow') this.happen(socket.session, socket, 'slow');
   }
 
@@ -204,7 +205,7 @@ export class SessionHub {
   }
 
   #publish(event: UserEvent): void {
-    const own = this.#byUser.get(event.userId);
+    const own = this.#ofUser(event.userId);
     if (own === undefined) return;
     const frame = new EventFrame(event.method, event.params);
     // This may run in an actor's turn, which must not see a throw of ours.
@@ -217,6 +218,11 @@ export class SessionHub {
     } catch (error) {
       this.options.log.error({ event: 'live.publish_failed', method: event.method, err: error }, 'an event could not be delivered');
     }
+  }
+
+  #ofUser(userId: string): Iterable<Session> | undefined {
+    const own = this.#byUser.get(userId);
+    return own === undefined || own instanceof Set ? own : [own];
   }
 
   // --- the end of sessions ------------------------------------------------------------------------------------------------------
@@ -242,13 +248,13 @@ export class SessionHub {
   #revoke(revocation: Revocation): void {
     this.#heard.push({ revocation, at: this.options.clock.monotonic() });
     if (this.#heard.length > heardKept) this.#heard = this.#heard.slice(heardKept / 2);
-    const candidates = revocation.userId === undefined ? this.#sessions.values() : (this.#byUser.get(revocation.userId) ?? []);
+    const candidates = revocation.userId === undefined ? this.#sessions.values() : (this.#ofUser(revocation.userId) ?? []);
     for (const session of [...candidates]) {
       if (matches(revocation, session.principal)) this.happen(session, session.socket, 'revoked');
     }
   }
 
-  #closeSocket(session: Session | undefined, socket: LiveSocket | undefined, code: number): void {
+  #closeSocket(session: Session | undefined, socket: SessionSocket | undefined, code: number): void {
     if (session !== undefined) session.socket = undefined;
     if (socket === undefined) return;
     this.options.metrics.liveCloses.with(String(code)).inc();
@@ -280,8 +286,8 @@ export class SessionHub {
     this.#unsaid.delete(session);
     const { userId } = session.principal;
     const own = this.#byUser.get(userId);
-    own?.delete(session);
-    if (own?.size === 0) this.#byUser.delete(userId);
+    if (own instanceof Set) own.delete(session);
+    if (own === session || (own instanceof Set && own.size === 0)) this.#byUser.delete(userId);
     // Past its window the record ends by itself, and a taken one is gone; any other must go now.
     if (event !== 'taken' && session.stored) this.kept.remove(session);
   }

@@ -8,6 +8,9 @@ import type { LiveSocket } from './live-socket.ts';
 import { ReplayBuffer } from './replay-buffer.ts';
 import { Watermark } from './watermark.ts';
 
+/** A socket whose session, once it is open, is one of these. */
+export type SessionSocket = LiveSocket<Session>;
+
 export class Session {
   readonly id: string;
   /** SHA-256 of the resume secret, base64url. */
@@ -15,7 +18,7 @@ export class Session {
   principal: Principal;
   readonly deviceId: string;
   phase: SessionPhase = 'opening';
-  socket: LiveSocket | undefined;
+  socket: SessionSocket | undefined;
   readonly events: ReplayBuffer;
   #watermark: Watermark | undefined;
   /** Whether the client was told that its token expires soon. */

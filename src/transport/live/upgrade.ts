@@ -13,13 +13,14 @@ import { securityHeaders, statusLine } from '../http/response-head.ts';
 import type { HttpRequest, HttpResponse } from '../uws.ts';
 import { LiveSocket } from './live-socket.ts';
 import type { LiveOptions } from './options.ts';
+import type { SessionSocket } from './session.ts';
 import { type Choice, chooseSubprotocol, subprotocols } from './subprotocol.ts';
 
 type Context = Parameters<HttpResponse['upgrade']>[4];
 
 /** What a socket carries through uWebSockets.js: its owner. */
 export interface SocketData {
-  readonly live: LiveSocket;
+  readonly live: SessionSocket;
 }
 
 /** A refused upgrade: the status and code the client reads. */
@@ -62,7 +63,7 @@ export class Door {
       return;
     }
     const accept = (token: string | undefined): void => {
-      const socket = new LiveSocket(choice.format, ip, this.#options.clock.monotonic());
+      const socket: SessionSocket = new LiveSocket(choice.format, ip, this.#options.clock.monotonic());
       socket.token = token;
       res.upgrade({ live: socket } satisfies SocketData, key, choice.name, extensions, context);
     };

@@ -30,7 +30,11 @@ describe('a call', () => {
       throw new TmcpError('RATE_LIMIT_EXCEEDED', 'slow down', { retryAfter: 7, details: { limit: 60 } });
     });
     await expect(client.call('tween.wallet.getBalance', {})).rejects.toMatchObject({
-      code: 'RATE_LIMIT_EXCEEDED', message: 'slow down', retryAfter: 7, details: { limit: 60 }, retryable: true,
+      code: 'RATE_LIMIT_EXCEEDED',
+      message: 'slow down',
+      retryAfter: 7,
+      details: { limit: 60 },
+      retryable: true,
     });
   });
 
@@ -74,7 +78,13 @@ describe('a call', () => {
 
   it('understands the largest listing there is', async () => {
     const { peer, client } = await openWorld();
-    const keys = Array.from({ length: 1_000 }, (_, n) => ({ key: `k${n}`, size_bytes: 1, updated_at: '2026-01-01T00:00:00.000Z', version: 1, expires_at: '2026-01-02T00:00:00.000Z' }));
+    const keys = Array.from({ length: 1_000 }, (_, n) => ({
+      key: `k${n}`,
+      size_bytes: 1,
+      updated_at: '2026-01-01T00:00:00.000Z',
+      version: 1,
+      expires_at: '2026-01-02T00:00:00.000Z',
+    }));
     peer.handlers.set('tween.storage.list', () => ({ keys, pagination: { total: 1_000, limit: 1_000, offset: 0, has_more: false } }));
     expect((await client.call('tween.storage.list', { limit: 1_000 })).keys).toEqual(keys);
   });
@@ -248,7 +258,8 @@ describe('bounds', () => {
   it('of calls that wait: one more is refused at once, and taken again when there is room', async () => {
     const calls = new Calls(60_000);
     const controller = new AbortController();
-    const wait = (signal?: AbortSignal): Promise<unknown> => calls.start('tween.storage.get', { key: 'a' }, signal === undefined ? {} : { signal });
+    const wait = (signal?: AbortSignal): Promise<unknown> =>
+      calls.start('tween.storage.get', { key: 'a' }, signal === undefined ? {} : { signal });
     const waiting = Array.from({ length: maxCalls - 1 }, () => wait());
     for (const call of waiting) call.catch(() => {});
     const last = wait(controller.signal);

@@ -5,27 +5,71 @@ import { type ClientState, type ConnectionEvent, nextState, reconnectDelay } fro
 /** Written out once more: a cell that is missing here does not compile. */
 const expected: Record<ClientState, Record<ConnectionEvent, ClientState>> = {
   idle: {
-    start: 'connecting', connected: 'idle', opened: 'idle', lost: 'idle', refused: 'idle', delayOver: 'idle', offline: 'idle', stop: 'closed',
+    start: 'connecting',
+    connected: 'idle',
+    opened: 'idle',
+    lost: 'idle',
+    refused: 'idle',
+    delayOver: 'idle',
+    offline: 'idle',
+    stop: 'closed',
   },
   connecting: {
-    start: 'connecting', connected: 'opening', opened: 'connecting', lost: 'waiting', refused: 'closed', delayOver: 'connecting', offline: 'idle', stop: 'closed',
+    start: 'connecting',
+    connected: 'opening',
+    opened: 'connecting',
+    lost: 'waiting',
+    refused: 'closed',
+    delayOver: 'connecting',
+    offline: 'idle',
+    stop: 'closed',
   },
   opening: {
-    start: 'opening', connected: 'opening', opened: 'open', lost: 'waiting', refused: 'closed', delayOver: 'opening', offline: 'idle', stop: 'closed',
+    start: 'opening',
+    connected: 'opening',
+    opened: 'open',
+    lost: 'waiting',
+    refused: 'closed',
+    delayOver: 'opening',
+    offline: 'idle',
+    stop: 'closed',
   },
   open: {
-    start: 'open', connected: 'open', opened: 'open', lost: 'waiting', refused: 'closed', delayOver: 'open', offline: 'idle', stop: 'closed',
+    start: 'open',
+    connected: 'open',
+    opened: 'open',
+    lost: 'waiting',
+    refused: 'closed',
+    delayOver: 'open',
+    offline: 'idle',
+    stop: 'closed',
   },
   waiting: {
-    start: 'waiting', connected: 'waiting', opened: 'waiting', lost: 'waiting', refused: 'closed', delayOver: 'connecting', offline: 'idle', stop: 'closed',
+    start: 'waiting',
+    connected: 'waiting',
+    opened: 'waiting',
+    lost: 'waiting',
+    refused: 'closed',
+    delayOver: 'connecting',
+    offline: 'idle',
+    stop: 'closed',
   },
   closed: {
-    start: 'closed', connected: 'closed', opened: 'closed', lost: 'closed', refused: 'closed', delayOver: 'closed', offline: 'closed', stop: 'closed',
+    start: 'closed',
+    connected: 'closed',
+    opened: 'closed',
+    lost: 'closed',
+    refused: 'closed',
+    delayOver: 'closed',
+    offline: 'closed',
+    stop: 'closed',
   },
 };
 
 const states = Object.keys(expected) as ClientState[];
-const cells = states.flatMap((state) => Object.entries(expected[state]).map(([event, next]) => ({ state, event: event as ConnectionEvent, next })));
+const cells = states.flatMap((state) =>
+  Object.entries(expected[state]).map(([event, next]) => ({ state, event: event as ConnectionEvent, next })),
+);
 
 describe('the connection', () => {
   it.each(cells)('in $state goes to $next at $event', ({ state, event, next }) => {
@@ -46,7 +90,8 @@ describe('the connection', () => {
   });
 
   it('opens only by way of opening', () => {
-    for (const { state, event, next } of cells) if (next === 'open' && state !== 'open') expect([state, event]).toEqual(['opening', 'opened']);
+    for (const { state, event, next } of cells)
+      if (next === 'open' && state !== 'open') expect([state, event]).toEqual(['opening', 'opened']);
   });
 });
 

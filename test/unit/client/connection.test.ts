@@ -9,7 +9,11 @@ useFakeTime();
 describe('connecting', () => {
   it('opens a session with the token, the device and the client’s name', async () => {
     const { peer, client, states } = await openWorld({ client: { name: 'test', version: '1' } });
-    expect(peer.of('tween.session.open')[0]?.params).toEqual({ token: 'tep.1', device: { id: 'device' }, client: { name: 'test', version: '1' } });
+    expect(peer.of('tween.session.open')[0]?.params).toEqual({
+      token: 'tep.1',
+      device: { id: 'device' },
+      client: { name: 'test', version: '1' },
+    });
     expect(peer.socket.protocols).toEqual(['tmcp.msgpack.v1']);
     expect(states).toEqual(['connecting', 'opening', 'open']);
     expect(client.session).toMatchObject({ user_id: '@alice:tween.example', node: 'n1' });
@@ -142,14 +146,17 @@ describe('coming back', () => {
     expect(client.state).toBe('open');
   });
 
-  it.each([1012, 1013, 1006, 1009, 4408, 4500, 4000, 4999])('after %i is never sooner than the hint, nor later than its jitter', async (code) => {
-    const { peer, client } = await openWorld();
-    peer.socket.cut(code);
-    await pass(249);
-    expect(peer.sockets).toHaveLength(1);
-    await pass(2_001);
-    expect(client.state).toBe('open');
-  });
+  it.each([1012, 1013, 1006, 1009, 4408, 4500, 4000, 4999])(
+    'after %i is never sooner than the hint, nor later than its jitter',
+    async (code) => {
+      const { peer, client } = await openWorld();
+      peer.socket.cut(code);
+      await pass(249);
+      expect(peer.sockets).toHaveLength(1);
+      await pass(2_001);
+      expect(client.state).toBe('open');
+    },
+  );
 
   it('after flooding takes a minute', async () => {
     const { peer, client } = await openWorld();

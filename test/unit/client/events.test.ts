@@ -19,7 +19,11 @@ describe('events', () => {
     peer.event(updated, { n: 2 });
     peer.event(updated, { n: 3 });
     await pass(5_000);
-    expect(seen).toEqual([[1, 1], [2, 2], [3, 3]]);
+    expect(seen).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
     expect(resyncs).toEqual([]);
   });
 
@@ -167,7 +171,8 @@ describe('listeners', () => {
 });
 
 describe('acknowledgements', () => {
-  const acks = (world: Awaited<ReturnType<typeof openWorld>>): unknown[] => world.peer.of('tween.session.ack').map(({ params }) => params['seq']);
+  const acks = (world: Awaited<ReturnType<typeof openWorld>>): unknown[] =>
+    world.peer.of('tween.session.ack').map(({ params }) => params['seq']);
 
   it('go out once a tenth of a second for what came in it', async () => {
     const world = await openWorld();
@@ -242,7 +247,10 @@ describe('a message that cannot be read', () => {
 
   it('and an error that answers no request, is reported', async () => {
     const { peer, errors } = await openWorld();
-    peer.socket.deliver({ id: null, error: { code: -32_700, message: 'The frame cannot be decoded', data: { code: 'INVALID_REQUEST', retryable: false } } });
+    peer.socket.deliver({
+      id: null,
+      error: { code: -32_700, message: 'The frame cannot be decoded', data: { code: 'INVALID_REQUEST', retryable: false } },
+    });
     await turn();
     expect(errors).toMatchObject([{ code: 'INVALID_REQUEST' }]);
   });

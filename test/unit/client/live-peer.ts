@@ -143,7 +143,11 @@ export class LivePeer {
     try {
       if (handler === undefined) throw new TmcpError('NOT_FOUND', 'There is no such method');
       const result = handler(request);
-      if (result instanceof Promise) result.then((value) => request.answer(value), (error: TmcpError) => request.refuse(error));
+      if (result instanceof Promise)
+        result.then(
+          (value) => request.answer(value),
+          (error: TmcpError) => request.refuse(error),
+        );
       else if (result !== undefined) request.answer(result);
     } catch (error) {
       if (!(error instanceof TmcpError)) throw error;
@@ -199,7 +203,9 @@ export class LivePeer {
       node: 'n1',
       ...extra,
     });
-    if (resumed) for (const { seq, method, params: told } of session.events) if (seq > (resume?.seq ?? 0)) socket.deliver(eventEnvelope('msgpack', method, told, seq));
+    if (resumed)
+      for (const { seq, method, params: told } of session.events)
+        if (seq > (resume?.seq ?? 0)) socket.deliver(eventEnvelope('msgpack', method, told, seq));
     return undefined;
   }
 
@@ -216,13 +222,24 @@ export class LivePeer {
 
   #accept(params: Params, kind: 'set' | 'remove'): unknown {
     const { status } = this.apply({ ...(params as unknown as QueuedOp), kind });
-    const told = { key: params['key'], success: true, version: 1, updated_at: meta.timestamp, ...(kind === 'remove' ? { removed: true } : {}) };
+    const told = {
+      key: params['key'],
+      success: true,
+      version: 1,
+      updated_at: meta.timestamp,
+      ...(kind === 'remove' ? { removed: true } : {}),
+    };
     const conflict = status === 'conflict' ? { conflict_detected: true, resolution: 'server_wins' } : {};
     return params['durability'] === 'accepted' ? { ...told, ...conflict, durable: false, write: ++this.writes } : { ...told, ...conflict };
   }
 }
 
-type Events = { open: () => void; error: () => void; message: (event: { data: unknown }) => void; close: (event: { code: number; reason: string }) => void };
+type Events = {
+  open: () => void;
+  error: () => void;
+  message: (event: { data: unknown }) => void;
+  close: (event: { code: number; reason: string }) => void;
+};
 
 /** One end of a connection that never leaves the process. */
 export class PeerSocket implements SocketLike {

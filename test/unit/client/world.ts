@@ -18,7 +18,10 @@ const clients: Client[] = [];
 /** Fake timers and a fake `Date` and `performance.now` for every test of the file; clients are closed after each. */
 export function useFakeTime(): void {
   beforeEach(() => {
-    vi.useFakeTimers({ now: Date.UTC(2026, 0, 1), toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] });
+    vi.useFakeTimers({
+      now: Date.UTC(2026, 0, 1),
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
+    });
   });
   afterEach(async () => {
     for (const client of clients.splice(0)) {

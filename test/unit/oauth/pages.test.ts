@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { consentPage } from '../../../src/transport/http/pages/consent-page.ts';
 import { html } from '../../../src/transport/http/pages/html.ts';
+import { onwardPage } from '../../../src/transport/http/pages/onward-page.ts';
 import { styles } from '../../../src/transport/http/pages/styles.ts';
 import { contentSecurityPolicy } from '../../../src/transport/http/oauth/page-response.ts';
 import { allScopes, mayAsk, passesUnasked, scopeCard, scopeHash } from '../../../src/transport/http/oauth/scopes.ts';
@@ -23,11 +24,77 @@ describe('html', () => {
       action: '/interaction/u',
       csrf: 'c',
       asked: [scopeCard('wallet:pay')],
-      also: [],
+      ticked: [],
+      allowed: [],
+      unasked: [],
       returnHost: 'x"y',
+      problems: [],
     });
     expect(page).not.toMatch(/<img|<b>/);
     expect(page).toContain('x&quot;y');
+  });
+
+  it('drops characters that would turn the words around a text', () => {
+    const turning = ['\u202a', '\u202b', '\u202c', '\u202d', '\u202e', '\u2066', '\u2067', '\u2068', '\u2069'];
+    expect(html`<p>${`a${turning.join('x')}b`} \u05d0</p>`.toString()).toBe(`<p>a${'x'.repeat(8)}b \u05d0</p>`);
+  });
+});
+
+describe('the consent page', () => {
+  const scopes = ['user:read', 'wallet:balance', 'wallet:pay', 'user:read:extended'];
+  const view = {
+    app: { name: 'Shop', developer: '', classification: 'community' },
+    userId: '@a:x',
+    action: '/interaction/u',
+    csrf: 'c',
+    asked: scopes.map(scopeCard),
+    ticked: ['wallet:pay'],
+    allowed: [],
+    unasked: [],
+    returnHost: 'x',
+    problems: [],
+  };
+
+  it('puts the gravest first and ticks what it is told to', () => {
+    const boxes = [...consentPage(view).matchAll(/name="scope\.([^"]+)" value="yes"( checked)?/g)].map(([, scope, ticked]) => [
+      scope,
+      ticked !== undefined,
+    ]);
+    expect(boxes).toEqual([
+      ['wallet:pay', true],
+      ['wallet:balance', false],
+      ['user:read:extended', false],
+      ['user:read', false],
+    ]);
+  });
+
+  it('gives each box a label, and a note where there is one', () => {
+    const page = consentPage(view);
+    for (const [, id] of page.matchAll(/<input type="checkbox" id="([^"]+)"/g)) expect(page).toContain(`<label for="${id}">`);
+    expect(page).toMatch(/id="scope-0"[^>]* aria-describedby="scope-0-note"/);
+    expect(page).toContain('id="scope-0-note">You confirm each payment');
+  });
+
+  it('has a first submit button that decides nothing', () => {
+    const [first = ''] = /<button[^>]*>/.exec(consentPage(view)) ?? [];
+    expect(first).toContain('type="submit"');
+    expect(first).not.toContain('name=');
+    expect(first).toContain(' hidden');
+  });
+
+  it('has no boxes when everything was allowed before', () => {
+    const page = consentPage({ ...view, asked: [], allowed: scopes.map(scopeCard) });
+    expect(page).not.toMatch(/checkbox|formaction|fieldset/);
+    expect(page).toContain('See how much money is in your wallet');
+  });
+});
+
+describe('the page that goes on', () => {
+  it('goes at once, has a link for who is not taken, and escapes the address', () => {
+    const page = onwardPage('https://x.example/a?b="1"&c');
+    expect(page).toContain('<meta http-equiv="refresh" content="0; url=https://x.example/a?b=&quot;1&quot;&amp;c">');
+    expect(page).toContain('<a href="https://x.example/a?b=&quot;1&quot;&amp;c">');
+    expect(page).not.toMatch(/<script/);
   });
 });
 

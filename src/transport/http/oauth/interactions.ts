@@ -205,7 +205,7 @@ async function decide(parts: InteractionParts, step: Step): Promise<void> {
   const userId = details.session?.accountId;
   if (details.prompt.name !== 'consent' || userId === undefined) return goTo(step);
   const clientId = String(details.params['client_id']);
-  if (form.get('decision') !== 'allow') {
+  if (form.get('decision') === 'deny') {
     parts.onEvent({ type: 'consent.denied', userId, clientId });
     return finish(step, { error: 'access_denied', error_description: 'the person did not allow this' });
   }
@@ -213,6 +213,7 @@ async function decide(parts: InteractionParts, step: Step): Promise<void> {
   const asked = await mustAsk(parts.store, userId, app, requested);
   // Without a word about ticks everything that was asked is allowed.
   const scopes = ctx.query['only'] === 'ticked' ? asked.filter((scope) => form.has(boxName(scope))) : asked;
+  if (form.get('decision') !== 'allow') return showConsent(step, asked, scopes, [{ field: 'allow', text: 'Choose Allow or Deny' }]);
   const declined = asked.filter((scope) => !scopes.includes(scope));
   if (declined.length === requested.length)
     return showConsent(step, asked, [], [{ field: 'scope-0', text: 'Tick at least one permission, or choose Deny' }]);

@@ -6,7 +6,6 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import { TmcpError } from '../../../protocol/errors.ts';
 import { type TepClaims, tepPrefix } from '../../tokens/tep-claims.ts';
-import { icon, iconPath } from '../pages/icon.ts';
 import { messagePage } from '../pages/message-page.ts';
 import { styles, stylesPath } from '../pages/styles.ts';
 import { bodyOf } from './bridge.ts';
@@ -32,7 +31,7 @@ export function createMiddleware(parts: MiddlewareParts): Middleware {
       'content-security-policy': contentSecurityPolicy(undefined),
     });
     const body = (ctx.req as unknown as { [bodyOf]?: Buffer })[bodyOf] ?? Buffer.alloc(0);
-    if (ctx.path.startsWith('/assets/')) return sendAsset(ctx);
+    if (ctx.path.startsWith('/assets/')) return sendStyles(ctx);
     if (ctx.path === '/.well-known/jwks.json' && ctx.method !== 'OPTIONS') return sendKeys(ctx, parts);
     if (await answerPage(ctx, body, parts)) return undefined;
     if (
@@ -140,17 +139,12 @@ function refuse(ctx: ParameterizedContext, status: number, error: string, descri
   ctx.body = { error, error_description: description };
 }
 
-const assets: ReadonlyMap<string, readonly [string, string]> = new Map([
-  [stylesPath, ['css', styles]],
-  [iconPath, ['svg', icon]],
-]);
-
-function sendAsset(ctx: ParameterizedContext): void {
-  const asset = assets.get(ctx.path);
-  if (asset === undefined) return refuse(ctx, 404, 'not_found', 'there is nothing here');
+function sendStyles(ctx: ParameterizedContext): void {
+  if (ctx.path !== stylesPath) return refuse(ctx, 404, 'not_found', 'there is nothing here');
   ctx.status = 200;
   ctx.set('cache-control', 'public, max-age=31536000, immutable');
-  [ctx.type, ctx.body] = asset;
+  ctx.type = 'css';
+  ctx.body = styles;
 }
 
 function sendKeys(ctx: ParameterizedContext, { keys }: MiddlewareParts): void {

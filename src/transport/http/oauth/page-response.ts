@@ -1,4 +1,4 @@
-/** How pages leave: headers that allow nothing but our style sheet and mark, our own forms, and the redirect back to the app. */
+/** How pages leave: headers that allow nothing but our style sheet, our own forms, and the redirect back to the app. */
 import type { ParameterizedContext } from 'koa';
 
 /**
@@ -8,7 +8,7 @@ import type { ParameterizedContext } from 'koa';
 export function contentSecurityPolicy(redirectUri: string | undefined): string {
   const target = redirectUri === undefined ? undefined : new URL(redirectUri).origin;
   const formAction = target === undefined ? "'self'" : `'self' ${target}`;
-  return `default-src 'none'; style-src 'self'; img-src 'self'; form-action ${formAction}; base-uri 'none'; frame-ancestors 'none'`;
+  return `default-src 'none'; style-src 'self'; form-action ${formAction}; base-uri 'none'; frame-ancestors 'none'`;
 }
 
 /** Sends a page. */

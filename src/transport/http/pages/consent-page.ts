@@ -44,7 +44,10 @@ export function boxName(scope: string): string {
   return `scope.${scope}`;
 }
 
-/** The consent document. */
+/**
+ * The consent document. Enter on a box presses the form's first submit button; that one is hidden and decides nothing, so that nobody
+ * allows or denies without a button that says so.
+ */
 export function consentPage(view: ConsentPage): string {
   const { app, userId, action, csrf, allowed, unasked, returnHost, problems } = view;
   const asked = view.asked.toSorted((a, b) => levels[b.sensitivity][0] - levels[a.sensitivity][0]);
@@ -52,14 +55,13 @@ export function consentPage(view: ConsentPage): string {
   const lead = choice
     ? html`${app.name} asks for the permissions below. Untick what you do not want to allow.`
     : html`${app.name} asks you to confirm what it may do.`;
-  const body = html`${summary(problems)}
-${appBadge(app)}
+  const body = html`${appBadge(app)}
+${summary(problems)}
 <h1>Allow ${app.name}?</h1>
 <p class="lead">${lead}</p>
 <form method="post" action="${action}/consent">
 ${proof(csrf)}
-${enterDecidesNothing}
-${
+${choice && html`<button type="submit" formaction="${action}/consent?only=ticked" hidden></button>\n`}${
   choice &&
   html`<fieldset>
 <legend>It will be able to</legend>
@@ -68,9 +70,9 @@ ${asked.map((scope, index) => box(scope, index, view.ticked.includes(scope.scope
 </fieldset>`
 }
 ${list('allowed', choice ? 'You allowed before' : 'It is able to', allowed)}
-${list('unasked', 'Without asking', unasked)}
+${list('unasked', 'Also, without asking', unasked)}
 <div class="actions pair">
-<button type="submit" name="decision" value="allow"${choice && html` formaction="${action}/consent?only=ticked"`}>Allow</button>
+<button type="submit" id="allow" name="decision" value="allow"${choice && html` formaction="${action}/consent?only=ticked"`}>Allow</button>
 <button type="submit" name="decision" value="deny" class="plain">Deny</button>
 </div>
 </form>
@@ -78,9 +80,6 @@ ${who('Signed in as', userId, `${action}/switch`, csrf)}
 <p class="next">Whatever you choose, you go back to <strong>${returnHost}</strong> next. You can withdraw permissions at any time.</p>`;
   return page(`Allow ${app.name}?`, body, { problem: problems.length > 0 });
 }
-
-/** Enter in a form presses its first submit button, and does nothing when that one is disabled: a decision takes a button of its own. */
-const enterDecidesNothing = html`<button type="submit" disabled hidden></button>`;
 
 function box({ scope, sensitivity, text, note }: ConsentScope, index: number, ticked: boolean): Html {
   const id = `scope-${index}`;

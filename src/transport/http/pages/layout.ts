@@ -1,6 +1,5 @@
 /** The frame every sign-in page stands in: one main landmark, no script, one style sheet of our own. */
 import { Html, html } from './html.ts';
-import { iconPath } from './icon.ts';
 import { stylesPath } from './styles.ts';
 
 /** One thing wrong with what was typed. `field` is the id of the input it is about. */
@@ -29,7 +28,6 @@ ${
   html`<meta http-equiv="refresh" content="0; url=${options.onward}">
 `
 }<title>${options.problem === true && 'Error: '}${title} · TMCP</title>
-<link rel="icon" type="image/svg+xml" href="${iconPath}">
 <link rel="stylesheet" href="${stylesPath}">
 </head>
 <body>
@@ -49,7 +47,7 @@ const mark = new Html(
     '<path d="M7 8.5h10M12 8.5V17" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" fill="none"/></svg>',
 );
 
-/** What went wrong, first on the page, focused, with a link to the field. */
+/** What went wrong, above the heading, focused, with a link to the field. */
 export function summary(problems: readonly Problem[]): Html | undefined {
   if (problems.length === 0) return undefined;
   const lines = problems.map(({ field, text }) =>

@@ -14,8 +14,8 @@ export interface SecondFactorPage {
 export function secondFactorPage(view: SecondFactorPage): string {
   const { app, userId, action, csrf, problems } = view;
   const problem = problems.find(({ field }) => field === 'code');
-  const body = html`${summary(problems)}
-${appBadge(app)}
+  const body = html`${appBadge(app)}
+${summary(problems)}
 <h1>Enter your code</h1>
 <p class="lead" id="code-lead">Open your authenticator app and type the six digits it shows.</p>
 <form method="post" action="${action}/code" novalidate>

@@ -19,8 +19,8 @@ export function signInPage(view: SignInPage): string {
   const accountProblem = wrong('account');
   const passwordProblem = wrong('password');
   const focusAccount = problems.length === 0 && account === '';
-  const body = html`${summary(problems)}
-${appBadge(app)}
+  const body = html`${appBadge(app)}
+${summary(problems)}
 <h1>Sign in</h1>
 <p class="lead">to go on to <strong>${app.name}</strong></p>
 <form method="post" action="${action}/sign-in" novalidate>

@@ -34,6 +34,7 @@ h1 { margin: 0 0 .375rem; font-size: 1.5rem; line-height: 1.25; letter-spacing: 
 h2, legend { margin: 0; padding: 0; font-size: 1rem; font-weight: 650; line-height: 1.4; }
 p { margin: 0 0 1rem; }
 .lead { color: var(--quiet); margin-bottom: 1.5rem; }
+main > :last-child { margin-bottom: 0; }
 strong, .name { font-weight: 650; unicode-bidi: isolate; }
 .app { display: flex; align-items: flex-start; gap: .875rem; margin: -.25rem calc(-1 * var(--gutter)) 1.375rem;
   padding: 0 var(--gutter) 1.25rem; border-bottom: 1px solid var(--line); }
@@ -53,7 +54,8 @@ input:not([type=checkbox]) { width: 100%; min-height: 2.875rem; padding: .5rem .
 input:not([type=checkbox])[aria-invalid="true"] { border-color: var(--bad); border-width: 2px; }
 input#code { font-size: 1.375rem; letter-spacing: .3em; font-variant-numeric: tabular-nums; }
 .problem { margin: 0 0 .375rem; color: var(--bad); font-size: .9375rem; font-weight: 600; }
-.summary { margin: 0 0 1.25rem; padding: .875rem 1rem; border-radius: .6rem; border-left: .3rem solid var(--bad); background: var(--bad-tint); }
+.summary { margin: 0 0 1.375rem; padding: .75rem 1rem; border: 1px solid var(--bad); border-left-width: .3rem; border-radius: .6rem;
+  background: var(--bad-tint); }
 .summary h2 { margin: 0 0 .25rem; color: var(--bad); }
 .summary p { margin: 0; }
 .summary a { color: inherit; font-weight: 600; }
@@ -71,7 +73,7 @@ button.link:hover { background: none; color: var(--accent-strong); }
 a { color: var(--accent); text-underline-offset: .15em; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: .6rem; }
 input:not([type=checkbox]):focus-visible { outline-offset: -1px; }
-.summary:focus { outline: 3px solid var(--bad); outline-offset: 2px; }
+.summary:focus { outline: 2px solid var(--bad); outline-offset: -1px; }
 fieldset { min-width: 0; margin: 0; padding: 0; border: 0; }
 .scopes { margin-top: .625rem; border: 1px solid var(--line); border-radius: .75rem; }
 .scope { position: relative; display: flex; gap: .75rem; padding: .875rem; }
@@ -107,7 +109,7 @@ ul + h2, fieldset + h2, .lead + h2 { margin-top: 1.5rem; }
   .actions.pair { flex-direction: row; }
   .actions.pair > * { flex: 1; }
 }
-@media (forced-colors: active) { .level, .tile, .summary { border: 1px solid; } }
+@media (forced-colors: active) { .level, .tile { border: 1px solid; } }
 `;
 
 /** Where the pages find the sheet. */
