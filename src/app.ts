@@ -2,6 +2,7 @@
  * The composition root: the only place that knows everybody. Given a configuration with nothing missing and an open
  * database, it starts a node; disposing of it stops the node and leaves nothing running. It reads no environment.
  */
+import { createHmac } from 'node:crypto';
 import { Gate } from './actors/runtime/gate.ts';
 import { UserLimiter } from './actors/runtime/limiter.ts';
 import { Outbox } from './actors/runtime/outbox.ts';
@@ -179,7 +180,7 @@ async function assemble(options: AppOptions) {
         users: identityStore.users,
         apps: identityStore.apps,
         keys,
-        hasher,
+        hasher: hasher.urgent,
         clock,
         granted: (userId, appId) => identity.grants(userId, appId),
         async revoke(request) {
@@ -222,7 +223,12 @@ async function assemble(options: AppOptions) {
     tell,
     onError: (row, error) => log.error({ outboxId: row.id, kind: row.type, err: error }, 'an effect could not be carried out'),
   });
-  const gate = new Gate({ operations: compileCatalogue(), limiter: new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1), tell });
+  const gate = new Gate({
+    operations: compileCatalogue(),
+    limiter: new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1),
+    tell,
+    hashKey: createHmac('sha256', secrets.pepper).update('inputs under idempotency keys').digest(),
+  });
   return {
     node, metrics, journal, store, bus, redis, buckets, resumes, revocations, identity, identityStore, keys, hasher, wallet, dbEpoch, registry, timers, outbox, gate, ask, clock, log, database, config,
     publicUrl: options.publicUrl,
@@ -254,6 +260,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     metrics,
     log,
     allowedOrigins: config.allowedOrigins,
+    registeredOrigin: (origin) => parts.identityStore.apps.ownsOrigin(origin),
     compression: config.compression,
     trustProxyHops: config.trustProxy,
     maxConnections: config.maxConnections,

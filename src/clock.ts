@@ -5,6 +5,7 @@
 import type { Clock, CancelTimer } from './actors/ports.ts';
 
 interface Waiting {
+  /** By `#elapsed`. */
   readonly dueAt: number;
   readonly fn: () => void;
 }
@@ -26,12 +27,12 @@ export class SystemClock implements Clock {
     // Node runs a timer longer than 2^31-1 ms at once; such a wait is cut into pieces.
     const longest = 2 ** 31 - 1;
     let handle: NodeJS.Timeout;
-    const dueAt = this.now() + ms;
+    const dueAt = this.#elapsed() + ms;
     const arm = (): void => {
-      const left = Math.max(0, dueAt - this.now());
+      const left = Math.max(0, Math.ceil(dueAt - this.#elapsed()));
       handle = setTimeout(() => {
         this.#waiting.delete(handle);
-        if (dueAt > this.now()) arm();
+        if (dueAt > this.#elapsed()) arm();
         else fn();
       }, Math.min(left, longest));
       handle.unref();
@@ -52,11 +53,17 @@ export class SystemClock implements Clock {
   /** Moves the clock forward by `ms` (milliseconds, > 0) and fires what has become due, in order. */
   advance(ms: number): void {
     this.#offsetMs += ms;
-    const due = [...this.#waiting].filter(([, waiting]) => waiting.dueAt <= this.now());
+    const now = this.#elapsed();
+    const due = [...this.#waiting].filter(([, waiting]) => waiting.dueAt <= now);
     due.sort(([, a], [, b]) => a.dueAt - b.dueAt);
     for (const [handle, waiting] of due) {
       clearTimeout(handle);
       if (this.#waiting.delete(handle)) waiting.fn();
     }
+  }
+
+  /** What timers go by: the machine's monotonic clock, so that a wall clock set back an hour delays nothing by an hour, plus the offset. */
+  #elapsed(): number {
+    return performance.now() + this.#offsetMs;
   }
 }

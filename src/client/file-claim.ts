@@ -6,6 +6,9 @@
 import { open, readdir, readFile, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
+/** Stands where the system does not tell a figure. */
+const unknown = '0';
+
 export interface Claim {
   release(): Promise<void>;
 }
@@ -38,12 +41,17 @@ export async function claimFile(path: string): Promise<Claim> {
 
 /** The process that a claim is of, if it is still running. */
 async function ownerOf(claim: string): Promise<number | undefined> {
-  const [pid, start, boot] = claim.split('.');
+  const [pid, start = unknown, boot = unknown] = claim.split('.');
   const number = Number(pid);
   if (!Number.isSafeInteger(number) || number <= 0) return undefined;
-  if (boot !== (await bootId()) || !isRunning(number)) return undefined;
+  if (differ(boot, await bootId()) || !isRunning(number)) return undefined;
   // A number is given to another process some time after its first is gone.
-  return start === (await startOf(number)) ? number : undefined;
+  return differ(start, await startOf(number)) ? undefined : number;
+}
+
+/** Whether two figures are both known and not the same. In doubt a claim holds. */
+function differ(a: string, b: string): boolean {
+  return a !== unknown && b !== unknown && a !== b;
 }
 
 function isRunning(pid: number): boolean {
@@ -55,16 +63,16 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** When a process began, in ticks since boot; `0` where the system does not say (then its number alone must do). */
+/** When a process began, in ticks since boot. Where the system does not say, its number alone must do. */
 async function startOf(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   // Field 22; the second is the command in brackets and may hold anything.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0';
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? unknown;
 }
 
-/** Which start of the machine this is; `0` where the system does not say. */
+/** Which start of the machine this is, where the system says. */
 async function bootId(): Promise<string> {
-  const id = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '0');
+  const id = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => unknown);
   return id.trim();
 }
 

@@ -34,6 +34,7 @@ export class FileQueue implements QueueStore {
   #reserving: Promise<void> | undefined;
   #pending: PendingWrite[] = [];
   #writing: Promise<void> | undefined;
+  #busy = false;
   /** Why nothing can be written any more. */
   #broken: Error | undefined;
   #closed: Promise<void> | undefined;
@@ -106,14 +107,13 @@ export class FileQueue implements QueueStore {
     if (this.#closed !== undefined) return Promise.reject(new Error('the queue is closed'));
     return new Promise((resolve, reject) => {
       this.#pending.push({ line, resolve, reject });
-      this.#writing ??= this.#writeAll().finally(() => {
-        this.#writing = undefined;
-      });
+      if (!this.#busy) this.#writing = this.#writeAll();
     });
   }
 
   /** What came while a write was under way goes into the next one, together. */
   async #writeAll(): Promise<void> {
+    this.#busy = true;
     while (this.#pending.length > 0) {
       const group = this.#pending;
       this.#pending = [];
@@ -128,6 +128,8 @@ export class FileQueue implements QueueStore {
       }
       if (this.#size >= this.#compactAt && this.#broken === undefined) await this.#compact();
     }
+    // In the turn in which nothing was pending: what comes after it starts the next round.
+    this.#busy = false;
   }
 
   #apply(line: QueueLine): void {

@@ -489,6 +489,7 @@ describe('hand-overs', () => {
     ]);
     live = await startLiveServer({ devDoors: doors, trustProxyHops: 1 });
     expect((await ask('GET', '/dev/fixtures', { token: null, headers: { 'x-forwarded-for': '127.0.0.1' } })).body).toEqual({ users: [] });
+    expect((await ask('GET', '/dev/fixtures', { headers: { 'x-forwarded-for': '6.6.6.6' } })).status).toBe(404);
     expect((await ask('POST', '/dev/echo', { body: { a: [1] } })).body).toEqual({ a: [1] });
     expect((await ask('POST', '/dev/echo', { raw: '{' })).status).toBe(400);
     expect((await ask('POST', '/dev/fixtures')).status).toBe(405);

@@ -223,8 +223,11 @@ describe('secrets', () => {
     await start();
     const { client, opened } = await live.open();
     await lose(client);
-    const both = await Promise.all([live.open({}, resumeOf(opened, 0)), live.open({}, resumeOf(opened, 0))]);
-    expect(both.map(({ opened: { resumed } }) => resumed).sort()).toEqual([false, true]);
+    const release = live.holdVerification();
+    const both = Promise.all([live.open({}, resumeOf(opened, 0)), live.open({}, resumeOf(opened, 0))]);
+    await expect.poll(() => live.verifying()).toBe(2);
+    release();
+    expect((await both).map(({ opened: { resumed } }) => resumed).sort()).toEqual([false, true]);
   });
 
   it.each([
@@ -259,6 +262,38 @@ describe('secrets', () => {
     expect((await live.open({}, { device: { id: 'thief' }, ...resumeOf(opened, 0) })).opened.resumed).toBe(false);
     expect((await live.open({}, { device: { id: 'phone' }, ...resumeOf(opened, 0) })).opened.resumed).toBe(true);
     expect(live.audits).toMatchObject([{ reason: 'device' }]);
+  });
+
+  it('[LIVE16] a socket that dies while its session is looked up costs the client nothing', async () => {
+    const clock = new ManualClock();
+    const store = createMemoryResumeStore({ clock });
+    let slow: Promise<void> | undefined;
+    let asked = 0;
+    const resumes = {
+      put: store.put,
+      take: async (session: string) => {
+        asked++;
+        await slow;
+        return store.take(session);
+      },
+    };
+    await start({ clock, resumes });
+    const { client, opened } = await live.open();
+    await lose(client);
+    let go = (): void => {};
+    slow = new Promise((resolve) => {
+      go = resolve;
+    });
+    const dying = await live.connect();
+    dying.request('tween.session.open', { token: live.token(), ...resumeOf(opened, 0) });
+    await expect.poll(() => asked).toBe(1);
+    dying.cut();
+    await expect.poll(() => live.server.counts.sockets).toBe(0);
+    go();
+    await expect
+      .poll(async () => (await store.take(opened.session).then(async (record) => record && (await store.put(record), true))) ?? false)
+      .toBe(true);
+    expect((await live.open({}, resumeOf(opened, 0))).opened.resumed).toBe(true);
   });
 
   it('[LIVE16] a socket that dies before the answer costs the client nothing', async () => {
@@ -310,6 +345,19 @@ describe('on another node', () => {
     await first.open();
     const { client } = await second.open({}, { device: { id: 'b' }, ...resumeOf(b.opened, 0) });
     expect((await client.find(({ seq }) => seq === 1)).params).toEqual({ n: 0 });
+  });
+
+  it('[LIVE19] the first node learns that a session is gone when it has something for it', async () => {
+    const clock = new ManualClock();
+    const resumes = createMemoryResumeStore({ clock });
+    const first = await start({ clock, resumes });
+    const second = await start({ clock, resumes });
+    const { client, opened } = await first.open();
+    await lose(client, first);
+    expect((await second.open({}, resumeOf(opened, 0))).opened.resumed).toBe(true);
+    expect(first.server.counts.sessions).toBe(1);
+    tell(1, first);
+    await expect.poll(() => first.server.counts.sessions).toBe(0);
   });
 
   it('[LIVE19] a stranger with the wrong secret does not destroy the record', async () => {

@@ -186,3 +186,12 @@ describe('a restart', () => {
     expect(items.map(({ value }) => value)).toEqual(Array.from({ length: 10 }, (_, n) => `v${n + 20}`));
   });
 });
+
+describe('browsers', () => {
+  it('of a registered app’s origin may call and go live; any other origin may not', async () => {
+    const preflight = (origin: string) =>
+      fetch(`${app.origin}/api/v1/user`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } });
+    expect((await preflight('http://127.0.0.1:8081')).headers.get('access-control-allow-origin')).toBe('http://127.0.0.1:8081');
+    expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
+  });
+});

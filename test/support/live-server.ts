@@ -49,6 +49,8 @@ export interface LiveServer extends AsyncDisposable {
   revoke(revocation: Omit<Revocation, 'at'>): void;
   /** Holds every verification until the returned function is called. */
   holdVerification(): () => void;
+  /** Verifications that are held. */
+  verifying(): number;
   connect(options?: ConnectOptions): Promise<LiveClient>;
   /** A client with an open session, and the answer of the open. */
   open(
@@ -95,6 +97,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
   const revoked: Revocation[] = [];
   const listeners = new Set<(revocation: Revocation) => void>();
   let gateOpen: Promise<void> = Promise.resolve();
+  let verifying = 0;
   const names = (revocation: Omit<Revocation, 'at'>, who: Principal): boolean =>
     revocation.tokenId === who.tokenId ||
     revocation.grantId === who.grantId ||
@@ -104,7 +107,9 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
       const principal = grants.get(token);
       if (principal === undefined || principal.expiresAt <= clock.now() || revoked.some((revocation) => names(revocation, principal)))
         throw new TmcpError('INVALID_TOKEN');
+      verifying++;
       await gateOpen;
+      verifying--;
       return principal;
     },
   };
@@ -122,6 +127,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     operations: compileCatalogue(),
     limiter: new UserLimiter(clock, limitsFactor),
     tell: (address, message) => registry.tell(address, message),
+    hashKey: Buffer.from('a key of the process'),
   });
   const server = await createServer({
     host: '127.0.0.1',
@@ -196,6 +202,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
       });
       return release;
     },
+    verifying: () => verifying,
     async connect(options) {
       const client = await LiveClient.connect(server.port, options);
       clients.push(client);

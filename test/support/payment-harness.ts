@@ -214,7 +214,7 @@ export class PaymentWorld {
     const tell: Registry['tell'] = (address, message) => this.registry.tell(address, message);
     this.#timers = new Timers({ store: this.journal, clock, tell });
     this.outbox = new Outbox({ store: this.journal, clock, runners: createChargeRunner(this.wallet, clock), tell });
-    this.#gate = new Gate({ operations, limiter: new UserLimiter(clock, 1e9), tell });
+    this.#gate = new Gate({ operations, limiter: new UserLimiter(clock, 1e9), tell, hashKey: Buffer.from('a key of the process') });
     await this.#timers.start();
     await this.outbox.start();
   }

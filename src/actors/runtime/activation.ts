@@ -47,6 +47,8 @@ export class Activation<S> implements ActorContext {
   #turns: (() => void)[] = [];
   #running = false;
   #blocked = false;
+  /** The message whose first answer is being looked up; it is in no queue meanwhile. */
+  #lookedUp: Message | undefined;
   #unflushed = 0;
   #work = 0;
   /** What the newest append answers when it is flushed; reads of unflushed state join it. */
@@ -114,7 +116,8 @@ export class Activation<S> implements ActorContext {
   drop(): Message[] {
     this.#phase = 'dropped';
     if (this.#state !== undefined) this.behaviour.abandoned?.(this.#state);
-    const waiting = this.#mailbox;
+    const waiting = this.#lookedUp === undefined ? this.#mailbox : [this.#lookedUp, ...this.#mailbox];
+    this.#lookedUp = undefined;
     this.#mailbox = [];
     for (const repeats of this.#repeats.values()) waiting.push(...repeats);
     this.#repeats.clear();
@@ -206,10 +209,12 @@ export class Activation<S> implements ActorContext {
     if (known === undefined && this.#existed) {
       // The mailbox stands still meanwhile, so that writes keep their order.
       this.#blocked = true;
+      this.#lookedUp = message;
       this.#host.idempotency(this.address, key.scope).then(
         (row) => {
           this.#blocked = false;
           this.#turn(() => {
+            this.#lookedUp = undefined;
             if (row !== undefined && row.expiresAt > this.now()) {
               this.#remember(row);
               this.#repeat(message, key.inputHash, row);
@@ -221,6 +226,9 @@ export class Activation<S> implements ActorContext {
         },
         (error: unknown) => {
           this.#blocked = false;
+          // Dropped meanwhile: the next activation has the message.
+          if (this.#lookedUp !== message) return;
+          this.#lookedUp = undefined;
           message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1, cause: error }));
           this.#drain();
         },

@@ -1,5 +1,5 @@
 /** Hashes of names and inputs: addresses that follow from a key, and inputs that must match an earlier one. */
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { base32 } from '../../ids.ts';
 
 /** 160 bits of SHA-256 over length-prefixed parts, base 32. */
@@ -9,10 +9,13 @@ export function digest(parts: readonly string[]): string {
   return base32(hash.digest().subarray(0, 20));
 }
 
-/** SHA-256 of an input in canonical form: members sorted, `idempotency_key` left out. */
-export function inputHash(input: Readonly<Record<string, unknown>>): string {
+/**
+ * HMAC-SHA-256 of an input in canonical form: members sorted, `idempotency_key` left out. `key` must not be in the database: the hash
+ * is, and an input may be a PIN beside things that are known, which a plain hash would give away to a few million guesses.
+ */
+export function inputHash(input: Readonly<Record<string, unknown>>, key: Uint8Array): string {
   const { idempotency_key: _key, ...rest } = input;
-  return createHash('sha256').update(canonical(rest)).digest('base64url');
+  return createHmac('sha256', key).update(canonical(rest)).digest('base64url');
 }
 
 function canonical(value: unknown): string {

@@ -13,6 +13,8 @@ export interface GateOptions {
   readonly operations: ReadonlyMap<string, CompiledOperation>;
   readonly limiter: UserLimiter;
   readonly tell: (address: string, message: Message) => void;
+  /** Keys the hashes of inputs under idempotency keys; the same on every node, and not in the database. */
+  readonly hashKey: Uint8Array;
 }
 
 /** What a binding tells about one call. */
@@ -56,7 +58,7 @@ export class Gate {
     const address = actor(input as never, who, digest);
     this.#options.tell(
       address,
-      key === undefined ? base : { ...base, idempotency: { scope: `${address}|${who.userId}|${who.appId}|${name}|${key}`, inputHash: inputHash(params) } },
+      key === undefined ? base : { ...base, idempotency: { scope: `${address}|${who.userId}|${who.appId}|${name}|${key}`, inputHash: inputHash(params, this.#options.hashKey) } },
     );
   }
 

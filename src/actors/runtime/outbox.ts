@@ -12,7 +12,9 @@ export type EffectRunner = (row: OutboxRow, attempt: { readonly recovered: boole
 
 const concurrency = 64;
 const recheckMs = 5_000;
+/** Rows taken up at once; after a full page the rest follows soon. */
 const pageSize = 500;
+const nextPageMs = 250;
 
 export class Outbox {
   readonly #store: ActorStore;
@@ -20,7 +22,7 @@ export class Outbox {
   readonly #runners: ReadonlyMap<string, EffectRunner>;
   readonly #tell: (address: Address, message: Message) => void;
   readonly #onError: (row: OutboxRow, error: unknown) => void;
-  /** Rows known here, by id: waiting, running, or told and not yet deleted. */
+  /** Rows known here, by id: 0 while waiting or running, then the (monotonic) instant at which the outcome was told. */
   readonly #known = new Map<string, number>();
   readonly #queue: { address: Address; row: OutboxRow; recovered: boolean }[] = [];
   #running = 0;
@@ -62,14 +64,19 @@ export class Outbox {
   }
 
   async #read(): Promise<void> {
+    let again = recheckMs;
     try {
-      for (const { address, ...row } of await this.#store.outbox(pageSize)) {
+      // Known rows stand in front: without room for them, as many that nobody can carry out would hide all others for ever.
+      const limit = this.#known.size + pageSize;
+      const rows = await this.#store.outbox(limit);
+      for (const { address, ...row } of rows) {
         const toldAt = this.#known.get(row.id);
         // Told long ago and still there: its actor could not commit the outcome. Carry it out again; the id is the same.
-        if (toldAt === undefined || (toldAt > 0 && toldAt < this.#clock.now() - recheckMs)) this.#enqueue(address, row, true);
+        if (toldAt === undefined || (toldAt > 0 && toldAt < this.#clock.monotonic() - recheckMs)) this.#enqueue(address, row, true);
       }
+      if (rows.length >= limit) again = nextPageMs;
     } finally {
-      if (!this.#closed) this.#recheck = this.#clock.after(recheckMs, () => void this.#read().catch(() => {}));
+      if (!this.#closed) this.#recheck = this.#clock.after(again, () => void this.#read().catch(() => {}));
     }
   }
 
@@ -94,10 +101,10 @@ export class Outbox {
     try {
       if (runner === undefined) throw new Error(`no runner for the effect ${row.type}`);
       const outcome = await runner(row, { recovered });
-      this.#known.set(row.id, Math.max(1, this.#clock.now()));
+      this.#known.set(row.id, Math.max(1, this.#clock.monotonic()));
       if (!this.#closed) this.#tell(address, { type: 'outbox.done', input: { ...row, outcome }, who: null, reply: noReply });
     } catch (error) {
-      this.#known.set(row.id, Math.max(1, this.#clock.now()));
+      this.#known.set(row.id, Math.max(1, this.#clock.monotonic()));
       this.#onError(row, error);
     } finally {
       this.#running--;

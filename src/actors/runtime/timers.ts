@@ -1,14 +1,17 @@
 /**
  * Durable timers: rows written with the state that set them, fired as the internal event `timer.fired {id}` to their actor,
  * which steps and deletes the row in the same commit. At least once in delivery, once in effect. Near ones are also held in
- * memory; the table is read again every minute, so a timer set by a node that died fires on the next.
+ * memory; the table is read again every minute, so a timer set by a node that died fires on the next. However many rows
+ * wait, and however many of them cannot be carried out, each read goes past those that are known to the ones that are not.
  */
 import type { ActorStore, Address, CancelTimer, Clock, JournalEntry } from '../ports.ts';
 import { type Message, noReply } from './message.ts';
 
 const horizonMs = 10 * 60_000;
 const rereadMs = 60_000;
+/** New timers taken up at once; after a full page the rest follows soon, so that a restart does not wake every actor in one turn. */
 const pageSize = 1_000;
+const nextPageMs = 250;
 /** A fired timer whose actor could not commit is fired again after this. */
 const againMs = 5_000;
 
@@ -45,12 +48,18 @@ export class Timers {
   }
 
   async #read(): Promise<void> {
+    let again = rereadMs;
     try {
-      for (const { address, id, dueAt } of await this.#store.timers(this.#clock.now() + horizonMs, pageSize)) {
-        if (!this.#armed.has(`${address}|${id}`)) this.#arm(address, id, dueAt);
+      // Those armed here stand in the table too, most of them first.
+      const rows = this.#armed.size + pageSize;
+      const due = await this.#store.timers(this.#clock.now() + horizonMs, rows);
+      for (const { address, id, dueAt } of due) {
+        // Another instant than the one armed: set anew on the way here, or by a flush that the read overtook; the next read settles it.
+        if (this.#armed.get(`${address}|${id}`)?.dueAt !== dueAt) this.#arm(address, id, dueAt);
       }
+      if (due.length >= rows) again = nextPageMs;
     } finally {
-      if (!this.#closed) this.#reread = this.#clock.after(rereadMs, () => void this.#read().catch(() => {}));
+      if (!this.#closed) this.#reread = this.#clock.after(again, () => void this.#read().catch(() => {}));
     }
   }
 

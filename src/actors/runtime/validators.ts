@@ -16,6 +16,16 @@ export function compileCatalogue(): ReadonlyMap<string, CompiledOperation> {
   return new Map(operations.map((operation) => [operation.name, { ...operation, validator: TypeCompiler.Compile(operation.input) }]));
 }
 
+/**
+ * Members whose text may hold anything: values, which are bytes when they are stored, and the operations of a push, each of which is
+ * judged for itself.
+ */
+const free: ReadonlyMap<string, string> = new Map([
+  ['tween.storage.set', 'value'],
+  ['tween.storage.batchSet', 'value'],
+  ['tween.sync.push', 'ops'],
+]);
+
 /** What is wrong with an input; empty when it is valid. */
 export function issuesOf(operation: CompiledOperation, input: unknown): readonly Issue[] {
   if (!operation.validator.Check(input)) {
@@ -26,5 +36,22 @@ export function issuesOf(operation: CompiledOperation, input: unknown): readonly
     }
     return issues;
   }
-  return operation.check?.(input as never) ?? [];
+  const unstorable = unstorableIn(input, '', free.get(operation.name));
+  return unstorable === undefined ? (operation.check?.(input as never) ?? []) : [unstorable];
+}
+
+/**
+ * The first thing that no row can hold: U+0000, which Postgres takes in no text, and bytes where JSON is meant. Let through, it would be
+ * refused by the database with a whole group of other people's writes, and look to the client like something to try again.
+ */
+function unstorableIn(value: unknown, path: string, skipped: string | undefined): Issue | undefined {
+  if (typeof value === 'string') return value.includes('\0') ? { path, message: 'holds the character U+0000' } : undefined;
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (value instanceof Uint8Array) return { path, message: 'is bytes, not text' };
+  for (const [name, member] of Object.entries(value)) {
+    if (name === skipped) continue;
+    const found = name.includes('\0') ? { path, message: 'has a member whose name holds the character U+0000' } : unstorableIn(member, `${path}/${name}`, skipped);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

@@ -1,6 +1,7 @@
 /**
  * Slow hashes of PINs and passwords: argon2id on the thread pool, off the event loop, over an HMAC with a pepper that is not in the
- * database. Few run at once, because each takes a core and 19 MiB; what waits is bounded.
+ * database. Few run at once, because each takes a core and 19 MiB; what waits is bounded. Anybody can make the sign-in page hash, so
+ * the checks that money waits for go first and have a queue of their own.
  */
 import { createHmac } from 'node:crypto';
 import { hash as argon2Hash, verify as argon2Verify } from '@node-rs/argon2';
@@ -19,23 +20,31 @@ export interface SecretHasherOptions {
   readonly maxWaiting?: number;
 }
 
-/** Errors of both methods: `SERVICE_UNAVAILABLE` when too many wait. `verify` also throws Error for a text that is no hash. */
-export function createSecretHasher(options: SecretHasherOptions): SecretHasher {
+export interface TwoQueueHasher extends SecretHasher {
+  /** The same hasher, whose calls are served before all others: for what a payment waits for. */
+  readonly urgent: SecretHasher;
+}
+
+/** Errors of all methods: `SERVICE_UNAVAILABLE` when too many wait. `verify` also throws Error for a text that is no hash. */
+export function createSecretHasher(options: SecretHasherOptions): TwoQueueHasher {
   if (options.pepper.length < 16) throw new Error('the pepper needs at least 16 bytes');
   const turns = new Turns(options.concurrency ?? 2, options.maxWaiting ?? 1_000);
   // As text: the verifier of this library takes no bytes that are not UTF-8.
   const peppered = (secret: string): string => createHmac('sha256', options.pepper).update(secret, 'utf8').digest('base64');
-  return {
-    hash: (secret) => turns.run(() => argon2Hash(peppered(secret), parameters)),
-    verify: (hash, secret) => turns.run(() => argon2Verify(hash, peppered(secret))),
-  };
+  const inQueue = (queue: Queue): SecretHasher => ({
+    hash: (secret) => turns.run(queue, () => argon2Hash(peppered(secret), parameters)),
+    verify: (hash, secret) => turns.run(queue, () => argon2Verify(hash, peppered(secret))),
+  });
+  return { ...inQueue('ordinary'), urgent: inQueue('urgent') };
 }
 
-/** Lets `most` calls run at once, in the order in which they came. */
+type Queue = 'urgent' | 'ordinary';
+
+/** Lets `most` calls run at once, in the order in which they came, the urgent ones first. */
 class Turns {
   readonly #most: number;
   readonly #maxWaiting: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Readonly<Record<Queue, (() => void)[]>> = { urgent: [], ordinary: [] };
   #running = 0;
 
   constructor(most: number, maxWaiting: number) {
@@ -43,19 +52,20 @@ class Turns {
     this.#maxWaiting = maxWaiting;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  async run<T>(queue: Queue, work: () => Promise<T>): Promise<T> {
     if (this.#running < this.#most) this.#running++;
     else {
-      if (this.#waiting.length >= this.#maxWaiting) {
-        throw new TmcpError('SERVICE_UNAVAILABLE', 'Too many sign-in checks wait', { retryAfter: 1 });
+      const waiting = this.#waiting[queue];
+      if (waiting.length >= this.#maxWaiting) {
+        throw new TmcpError('SERVICE_UNAVAILABLE', 'Too many secrets wait to be checked', { retryAfter: 1 });
       }
       // Whoever ends hands its turn over, so `running` stays as it is.
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await new Promise<void>((resolve) => waiting.push(resolve));
     }
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
+      const next = this.#waiting.urgent.shift() ?? this.#waiting.ordinary.shift();
       if (next === undefined) this.#running--;
       else next();
     }

@@ -9,7 +9,7 @@ import { loadSql } from '../sql.ts';
 import { cached } from './cached.ts';
 
 const load = (name: string): string => loadSql(import.meta.url, `./sql/${name}.sql`);
-const sql = { find: load('app-find'), seed: load('app-seed'), setStatus: load('app-set-status') };
+const sql = { find: load('app-find'), origins: load('app-origins'), seed: load('app-seed'), setStatus: load('app-set-status') };
 
 interface AppRow {
   app_id: string;
@@ -46,6 +46,11 @@ export interface AppSeed {
 }
 
 const appIdPattern = /^ma_[A-Za-z0-9]+(_[A-Za-z0-9]+)*$/;
+const longestAppId = 128;
+
+function isAppId(text: string): boolean {
+  return text.length <= longestAppId && appIdPattern.test(text);
+}
 
 /** The apps on `db`; answers are at most a second old. */
 export function createApps(db: Database, clock: Clock) {
@@ -66,9 +71,20 @@ export function createApps(db: Database, clock: Clock) {
     };
   });
 
+  /** One entry: what an unknown origin costs is a look at a set that is read at most once in five seconds. */
+  const origins = cached(
+    clock,
+    async () => new Set((await db.query<{ uri: string }>(sql.origins, [], 'app-origins')).map(({ uri }) => new URL(uri).origin)),
+    5_000,
+    1,
+  );
+
+  /** What clients call themselves comes here unread: what cannot be an id is neither asked for nor kept. */
+  const recordOf = async (appId: string): Promise<OauthApp | undefined> => (isAppId(appId) ? records.get(appId) : undefined);
+
   const directory: AppDirectory = {
     async find(appId) {
-      const app = await records.get(appId);
+      const app = await recordOf(appId);
       if (app === undefined) return undefined;
       const { name, clientType, classification, status, scopes, redirectUris } = app;
       return { appId: app.appId, name, clientType, classification, status, scopes, redirectUris };
@@ -78,14 +94,19 @@ export function createApps(db: Database, clock: Clock) {
   return {
     ...directory,
 
+    /** Whether a browser origin belongs to an active app; at most five seconds old. */
+    async ownsOrigin(origin: string): Promise<boolean> {
+      return (await origins.get('all')).has(origin);
+    },
+
     /** The app with the members only the OAuth server reads. */
     oauthApp(appId: string): Promise<OauthApp | undefined> {
-      return records.get(appId);
+      return recordOf(appId);
     },
 
     /** Makes the app or replaces its record. Idempotent. Throws when an id, a secret or a redirect URI is not acceptable anywhere. */
     async seed(app: AppSeed): Promise<void> {
-      if (!appIdPattern.test(app.appId)) throw new Error(`${app.appId} is not a mini-app id`);
+      if (!isAppId(app.appId)) throw new Error(`${app.appId} is not a mini-app id`);
       if (app.clientType === 'confidential' && app.clientSecret === undefined)
         throw new Error(`${app.appId} is confidential and needs a secret`);
       for (const uri of app.redirectUris) checkRedirectUri(uri);

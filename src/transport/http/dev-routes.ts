@@ -19,7 +19,8 @@ export function devRoutes(doors: DevDoors): GatewayOptions['routes'] {
       route: {
         bodyBytes,
         async handle(exchange, body) {
-          if (!isLoopback(exchange.peer)) {
+          // The peer alone may be a proxy of this machine, the told address alone may be told by anybody.
+          if (!isLoopback(exchange.peer) || !isLoopback(exchange.ip)) {
             exchange.fail(new TmcpError('NOT_FOUND'));
             return;
           }

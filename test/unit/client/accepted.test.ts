@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryQueue } from '../../../src/client/mod.ts';
 import { TmcpError } from '../../../src/protocol/errors.ts';
-import { LivePeer, type Received, turn } from './live-peer.ts';
+import { type LivePeer, type Received, turn } from './live-peer.ts';
 import { openWorld, pass, useFakeTime, type World } from './world.ts';
 
 useFakeTime();

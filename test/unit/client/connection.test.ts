@@ -21,9 +21,10 @@ describe('connecting', () => {
   });
 
   it('twice at once dials once, and again when open does nothing', async () => {
-    const { peer, client } = newWorld();
+    const { peer, client, renewals } = newWorld();
     await Promise.all([client.connect(), client.connect()]);
     await client.connect();
+    expect(renewals).toEqual([false]);
     expect(peer.sockets).toHaveLength(1);
     expect(peer.of('tween.session.open')).toHaveLength(1);
   });
@@ -135,12 +136,12 @@ describe('a lost connection', () => {
 });
 
 describe('coming back', () => {
-  it('after a drain waits exactly as long as the server said', async () => {
+  it.each([120, 4_321])('after a drain waits exactly as long as the server said (%i ms)', async (reconnectAfterMs) => {
     const { peer, client } = await openWorld();
-    peer.event('tween.session.draining', { reconnect_after_ms: 4_321 });
+    peer.event('tween.session.draining', { reconnect_after_ms: reconnectAfterMs });
     await turn();
     peer.socket.cut(1012);
-    await pass(4_320);
+    await pass(reconnectAfterMs - 1);
     expect(peer.sockets).toHaveLength(1);
     await pass(1);
     expect(client.state).toBe('open');
@@ -353,7 +354,7 @@ describe('going offline', () => {
     expect(peer.sockets.map(({ state }) => state)).toEqual(['closed', 'open']);
   });
 
-  it('while the token or the queue is waited for is not undone by them', async () => {
+  it('while the queue is waited for is not undone by it', async () => {
     const { peer, client } = newWorld();
     const first = client.connect();
     first.catch(() => {});
@@ -362,6 +363,25 @@ describe('going offline', () => {
     await pass(60_000);
     expect(peer.sockets).toEqual([]);
     expect(client.state).toBe('idle');
+  });
+
+  it.each(['given', 'refused'])('while a token is waited for is not undone when it is %s', async (how) => {
+    let settle = (): void => {};
+    const { peer, client, errors } = newWorld({
+      token: () =>
+        new Promise((resolve, reject) => {
+          settle = () => (how === 'given' ? resolve('tep.x') : reject(new Error('no')));
+        }),
+    });
+    const first = client.connect();
+    first.catch(() => {});
+    await turn();
+    client.goOffline();
+    settle();
+    await pass(60_000);
+    expect(peer.sockets).toEqual([]);
+    expect(client.state).toBe('idle');
+    expect(errors).toEqual([]);
   });
 
   it('while waiting stops the waiting', async () => {

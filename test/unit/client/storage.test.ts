@@ -2,7 +2,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { MemoryQueue, type QueuedOp, QueueFullError } from '../../../src/client/mod.ts';
 import { limits } from '../../../src/protocol/limits.ts';
-import { LivePeer, type Received, turn } from './live-peer.ts';
+import { type LivePeer, type Received, turn } from './live-peer.ts';
 import { newWorld, openWorld, outcomeOf, pass, useFakeTime } from './world.ts';
 
 useFakeTime();

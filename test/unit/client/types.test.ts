@@ -3,7 +3,7 @@ import { describe, expectTypeOf, it } from 'vitest';
 import type { Client, InputOf, MethodName, OutputOf, TmcpError } from '../../../src/client/mod.ts';
 
 /** Never run: only its types are looked at. */
-export async function wrongCalls(client: Client): Promise<void> {
+async function wrongCalls(client: Client): Promise<void> {
   // @ts-expect-error there is no such method
   await client.call('tween.wallet.getBalanse', {});
   // @ts-expect-error the parameters are missing
@@ -25,6 +25,10 @@ export async function wrongCalls(client: Client): Promise<void> {
 }
 
 describe('a call', () => {
+  it('that is wrong does not compile', () => {
+    expectTypeOf(wrongCalls).returns.toEqualTypeOf<Promise<void>>();
+  });
+
   it('is typed by its method', () => {
     expectTypeOf<InputOf<'tween.storage.get'>>().toEqualTypeOf<{ key: string }>();
     expectTypeOf<OutputOf<'tween.storage.get'>['value']>().toEqualTypeOf<string>();

@@ -1,5 +1,8 @@
 /** The Dockerfile, read instruction by instruction: no engine is needed to hold what the image promises. */
+import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -124,17 +127,71 @@ describe('Dockerfile', () => {
     expect(everywhere('ARG')).toEqual([]);
   });
 
-  it('is asked for its health without a shell', () => {
-    const [check = ''] = texts(image, 'HEALTHCHECK');
-    const command = JSON.parse(check.slice(check.indexOf('CMD ') + 4)) as string[];
-    expect(command.slice(0, 2)).toEqual(['node', '-e']);
-    expect(command[2]).toContain('/healthz');
-    expect(() => new Function(command[2] ?? '!')).not.toThrow();
+  it('can be read by its user whatever the umask of the checkout was', () => {
+    const build = stages.find((stage) => stage[0]?.text.endsWith(' AS build')) ?? [];
+    expect(texts(build, 'RUN').at(-1)).toMatch(/ && chmod -R a\+rX dist package\.json LICENSE$/);
+    expect(texts(image, 'COPY').filter((copy) => !copy.startsWith('--from='))).toEqual([]);
   });
 
-  it('serves as process 1, without a shell that would swallow SIGTERM', () => {
-    expect(texts(image, 'CMD').map((text) => JSON.parse(text) as unknown)).toEqual([['node', 'dist/main.js', 'serve']]);
+  it('leaves no package manager behind', () => {
+    const run = texts(image, 'RUN').join();
+    expect(run).toContain('rm -rf /usr/local/lib/node_modules /opt/yarn*');
+    expect(run).toContain('rm -f npm npx corepack yarn yarnpkg');
+  });
+
+  it('serves as process 1, without a shell that would swallow SIGTERM, and takes other commands in place of serve', () => {
+    expect(texts(image, 'ENTRYPOINT').map((text) => JSON.parse(text) as unknown)).toEqual([['node', 'dist/main.js']]);
+    expect(texts(image, 'CMD').map((text) => JSON.parse(text) as unknown)).toEqual([['serve']]);
+    expect(texts(image, 'STOPSIGNAL')).toEqual(['SIGTERM']);
     expect(texts(image, 'EXPOSE')).toEqual(['8080 9464']);
+  });
+});
+
+describe('HEALTHCHECK', () => {
+  const [check = ''] = texts(image, 'HEALTHCHECK');
+  const [program = '', ...words] = JSON.parse(check.slice(check.indexOf('CMD ') + 4)) as string[];
+
+  /** The exit code of the command, run as an engine runs it: as written, no shell between. */
+  function exitCode(port: number): Promise<number> {
+    return new Promise((done) => {
+      const child = execFile(process.execPath, words, { env: { TMCP_PORT: String(port) } }, () => done(child.exitCode ?? -1));
+    });
+  }
+
+  async function answering<T>(status: number, run: (port: number, asked: string[]) => Promise<T>): Promise<T> {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      response.writeHead(status).end();
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    try {
+      return await run((server.address() as AddressInfo).port, asked);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    }
+  }
+
+  it('needs no shell and bounds its time', () => {
+    expect([program, words[0]]).toEqual(['node', '-e']);
+    expect(check).toMatch(/--timeout=\d+s/);
+  });
+
+  it('is well when /healthz answers 200', async () => {
+    await answering(200, async (port, asked) => {
+      expect(await exitCode(port)).toBe(0);
+      expect(asked).toEqual(['/healthz']);
+    });
+  });
+
+  it.each([302, 404, 503])('is ill when it answers %i', async (status) => {
+    expect(await answering(status, (port) => exitCode(port))).toBe(1);
+  });
+
+  it('is ill when nothing listens', async () => {
+    const free = await answering(200, (port) => Promise.resolve(port));
+    expect(await exitCode(free)).toBe(1);
   });
 });
 

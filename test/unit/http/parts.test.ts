@@ -224,6 +224,11 @@ describe('the error envelope', () => {
     });
   });
 
+  it('[HTTP13] of a fault of ours shows nothing it was made with', () => {
+    const error = new TmcpError('INTERNAL_ERROR', 'inner', { details: { inner: 1 }, cause: new Error('inner') });
+    expect(JSON.stringify(errorBody(error, 'r', at))).not.toContain('inner');
+  });
+
   it('[HTTP12] says whether another try is allowed when the last one was counted', () => {
     const of = (details: Record<string, unknown>) => errorBody(new TmcpError('INVALID_MFA_CREDENTIALS', undefined, { details }), 'r', at);
     expect(of({ attempts_remaining: 0 })).toMatchObject({ retry_allowed: false });

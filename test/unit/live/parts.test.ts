@@ -153,10 +153,12 @@ describe('a live socket', () => {
   });
 
   it('[LIVE38] is too slow past 8 MiB waiting and not at it', () => {
-    const { socket } = wired();
+    const { wire, socket } = wired();
     expect(socket.send(new Uint8Array(limits.closeAtBufferedBytes - 1), 0)).toBe('paused');
     expect(socket.send(new Uint8Array(1), 0)).toBe('paused');
     expect(socket.send(new Uint8Array(1), 0)).toBe('slow');
+    const { waiting } = wire;
+    expect([socket.send(new Uint8Array(1), 0), wire.waiting]).toEqual(['slow', waiting]);
   });
 
   it('[LIVE38] lets one large answer through where nothing waits', () => {

@@ -7,12 +7,7 @@ import { paymentDefinition } from '../../../src/actors/payment/payment.ts';
 import type { PaymentContext, PaymentEvent, PaymentState } from '../../../src/actors/payment/payment-types.ts';
 import { paymentEventTypes } from '../../../src/actors/payment/payment-types.ts';
 import type { RecordRow } from '../../../src/actors/ports.ts';
-import {
-  type MachineDefinition,
-  replay,
-  reviveMachine,
-  stateName,
-} from '../../../src/actors/runtime/machine-behaviour.ts';
+import { type MachineDefinition, replay, reviveMachine, stateName } from '../../../src/actors/runtime/machine-behaviour.ts';
 import { firstStep, step, stored } from '../../../src/actors/runtime/step.ts';
 import { unknownNames } from '../runtime/machine-names.ts';
 import { createdAt, factsOf, input, snapshotIn, states, stepIn, timers, told, usual } from './machine-support.ts';

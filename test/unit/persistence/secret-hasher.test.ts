@@ -35,6 +35,17 @@ describe('a secret hasher', () => {
     expect(await hasher.hash('5')).toMatch(/^\$argon2id/);
   });
 
+  it('serves the urgent before all others, and keeps room for them when the queue is full', async () => {
+    const hasher = createSecretHasher({ pepper, concurrency: 1, maxWaiting: 2 });
+    const served: string[] = [];
+    const ordinary = ['1', '2', '3'].map((name) => hasher.hash(name).then(() => served.push(name)));
+    await expect(hasher.hash('4')).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+    const urgent = ['a', 'b'].map((name) => hasher.urgent.hash(name).then(() => served.push(name)));
+    await expect(hasher.urgent.hash('c')).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryAfter: 1 });
+    await Promise.all([...ordinary, ...urgent]);
+    expect(served).toEqual(['1', 'a', 'b', '2', '3']);
+  });
+
   it('gives the turn on after a failure', async () => {
     const hasher = createSecretHasher({ pepper, concurrency: 1, maxWaiting: 2 });
     const results = await Promise.allSettled([hasher.verify('bad', 'x'), hasher.verify('bad', 'x'), hasher.hash('fine')]);

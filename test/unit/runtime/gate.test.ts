@@ -13,17 +13,33 @@ import type { TmcpError } from '../../../src/protocol/errors.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { createMemoryJournal } from '../../support/memory-journal.ts';
 
+const hashKey = Buffer.from('not in the database');
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function principal(scopes: readonly string[], userId = '@alice:tween.example'): Principal {
-  return { userId, appId: 'ma_demo_shop', walletId: 'tw_a', scopes: new Set(scopes), tokenId: 't', grantId: 'g', expiresAt: Number.MAX_SAFE_INTEGER };
+  return {
+    userId,
+    appId: 'ma_demo_shop',
+    walletId: 'tw_a',
+    scopes: new Set(scopes),
+    tokenId: 't',
+    grantId: 'g',
+    expiresAt: Number.MAX_SAFE_INTEGER,
+  };
 }
 
 function setUp(factor = 1) {
   const clock = new ManualClock();
   const told: { address: string; message: Message }[] = [];
-  const gate = new Gate({ operations: compileCatalogue(), limiter: new UserLimiter(clock, factor), tell: (address, message) => void told.push({ address, message }) });
-  const call = (name: string, input: unknown, who = principal(['storage:read', 'storage:write', 'wallet:pay'])): { error?: TmcpError; limit?: LimitState } => {
+  const gate = new Gate({
+    operations: compileCatalogue(),
+    limiter: new UserLimiter(clock, factor),
+    tell: (address, message) => void told.push({ address, message }), hashKey });
+  const call = (
+    name: string,
+    input: unknown,
+    who = principal(['storage:read', 'storage:write', 'wallet:pay']),
+  ): { error?: TmcpError; limit?: LimitState } => {
     const operation = gate.operation(name);
     if (operation === undefined) throw new Error(`no operation ${name}`);
     const seen: { error?: TmcpError; limit?: LimitState } = {};
@@ -58,12 +74,15 @@ describe('the gate', () => {
     const { call } = setUp();
     const { error } = call('tween.storage.set', { key: 'k', value: 5, extra: 1 });
     expect(error).toMatchObject({ code: 'INVALID_REQUEST' });
-    expect((error?.details?.['issues'] as { path: string }[]).map(({ path }) => path)).toEqual(expect.arrayContaining(['/value', '/extra']));
+    expect((error?.details?.['issues'] as { path: string }[]).map(({ path }) => path)).toEqual(
+      expect.arrayContaining(['/value', '/extra']),
+    );
   });
 
   it('checks what a schema cannot say: bytes of a key, its normal form, control characters', () => {
     const { call } = setUp();
-    for (const key of ['é'.repeat(129), 'e\u0301', 'a\u0000b', '\ud800']) expect(call('tween.storage.get', { key }).error).toMatchObject({ code: 'INVALID_REQUEST' });
+    for (const key of ['é'.repeat(129), 'e\u0301', 'a\u0000b', '\ud800'])
+      expect(call('tween.storage.get', { key }).error).toMatchObject({ code: 'INVALID_REQUEST' });
     expect(call('tween.storage.get', { key: 'é'.repeat(128) }).error).toBeUndefined();
   });
 
@@ -96,8 +115,9 @@ describe('digests', () => {
   });
 
   it('an input hash ignores the order of members and the key itself', () => {
-    expect(inputHash({ a: 1, b: { c: 2, d: [3] }, idempotency_key: 'x' })).toBe(inputHash({ b: { d: [3], c: 2 }, a: 1 }));
-    expect(inputHash({ a: 1 })).not.toBe(inputHash({ a: 2 }));
+    expect(inputHash({ a: 1, b: { c: 2, d: [3] }, idempotency_key: 'x' }, hashKey)).toBe(inputHash({ b: { d: [3], c: 2 }, a: 1 }, hashKey));
+    expect(inputHash({ a: 1 }, hashKey)).not.toBe(inputHash({ a: 2 }, hashKey));
+    expect(inputHash({ a: 1 }, hashKey)).not.toBe(inputHash({ a: 1 }, Buffer.from('another key')));
   });
 });
 
@@ -140,7 +160,14 @@ describe('buckets', () => {
   });
 });
 
-const entry = (part: Partial<JournalEntry>): JournalEntry => ({ address: 'x:1', kind: 'x', baseSeq: 0, seq: 1, machineVersion: 1, ...part });
+const entry = (part: Partial<JournalEntry>): JournalEntry => ({
+  address: 'x:1',
+  kind: 'x',
+  baseSeq: 0,
+  seq: 1,
+  machineVersion: 1,
+  ...part,
+});
 
 describe('durable timers', () => {
   it('fire at their time, and again until their row is gone', () => {
@@ -176,7 +203,15 @@ describe('durable timers', () => {
   it('those an earlier process left behind fire after a start, the overdue ones at once', async () => {
     const clock = new ManualClock();
     const journal = createMemoryJournal();
-    journal.append(entry({ timers: [{ id: 'overdue', dueAt: clock.now() - 5_000 }, { id: 'later', dueAt: clock.now() + 60_000 }] }), () => {});
+    journal.append(
+      entry({
+        timers: [
+          { id: 'overdue', dueAt: clock.now() - 5_000 },
+          { id: 'later', dueAt: clock.now() + 60_000 },
+        ],
+      }),
+      () => {},
+    );
     await journal.drain();
     const told: string[] = [];
     const timers = new Timers({ store: journal, clock, tell: (_address, message) => void told.push((message.input as { id: string }).id) });
@@ -186,6 +221,78 @@ describe('durable timers', () => {
     timers.flushed('x:1', entry({ timersDone: ['overdue'] }));
     clock.advance(60_000);
     expect(told).toEqual(['overdue', 'later']);
+    timers.close();
+  });
+});
+
+describe('timers, many at once', () => {
+  const rowsOf = async (count: number, dueAt: number) => {
+    const journal = createMemoryJournal();
+    for (let n = 0; n < count; n++) journal.append(entry({ address: `x:${n}`, timers: [{ id: 't', dueAt: dueAt + n }] }), () => {});
+    await journal.drain();
+    return journal;
+  };
+
+  it('a restart takes all of them up within seconds, a page at a time', async () => {
+    const clock = new ManualClock();
+    const journal = await rowsOf(3_500, clock.now() - 60_000);
+    const told = new Set<string>();
+    const timers = new Timers({ store: journal, clock, tell: (address) => void told.add(address) });
+    await timers.start();
+    clock.advance(0);
+    expect(told.size).toBe(1_000);
+    for (let reads = 0; reads < 4; reads++) {
+      clock.advance(250);
+      await settle();
+    }
+    clock.advance(0);
+    expect(told.size).toBe(3_500);
+    timers.close();
+  });
+
+  it('those whose actors never take them hide no others', async () => {
+    const clock = new ManualClock();
+    const journal = await rowsOf(2_000, clock.now() - 60_000);
+    const told = new Set<string>();
+    const timers = new Timers({ store: journal, clock, tell: (address) => void told.add(address) });
+    await timers.start();
+    for (let reads = 0; reads < 4; reads++) {
+      clock.advance(250);
+      await settle();
+    }
+    journal.append(entry({ address: 'x:late', timers: [{ id: 't', dueAt: clock.now() }] }), () => {});
+    await journal.drain();
+    clock.advance(60_000);
+    await settle();
+    clock.advance(0);
+    expect(told.has('x:late')).toBe(true);
+    timers.close();
+  });
+
+  it('one that a read saw before it was set anew does not keep the new one from firing', async () => {
+    const clock = new ManualClock();
+    const journal = createMemoryJournal();
+    const soon = clock.now() + 1_000;
+    const hours = clock.now() + 3_600_000;
+    journal.append(entry({ timers: [{ id: 't', dueAt: soon }] }), () => {});
+    await journal.drain();
+    const told: number[] = [];
+    const timers = new Timers({
+      store: journal,
+      clock,
+      tell: (_address, message) => void told.push((message.input as { dueAt: number }).dueAt),
+    });
+    const reading = timers.start();
+    // The read is under way with the old row; the new one is too far off to be armed.
+    timers.flushed('x:1', entry({ timers: [{ id: 't', dueAt: hours }] }));
+    await reading;
+    journal.append(entry({ baseSeq: 1, seq: 2, timers: [{ id: 't', dueAt: hours }] }), () => {});
+    await journal.drain();
+    while (clock.now() < hours) {
+      clock.advance(60_000);
+      await settle();
+    }
+    expect(told).toContain(hours);
     timers.close();
   });
 });
@@ -242,6 +349,39 @@ describe('the outbox', () => {
     await settle();
     clock.advance(5_001);
     await settle();
+    expect(told.length).toBeGreaterThan(1);
+    outbox.close();
+  });
+
+  it('takes up all that an earlier process left within seconds, and rows that nobody can carry out hide no others', async () => {
+    const journal = createMemoryJournal();
+    for (let n = 0; n < 1_200; n++)
+      journal.append(entry({ address: `x:${n}`, outbox: [{ ...row, id: `x:${n}#1.0`, type: 'unheard-of' }] }), () => {});
+    journal.append(entry({ address: 'x:last', outbox: [{ ...row, id: 'x:last#1.0' }] }), () => {});
+    await journal.drain();
+    const { clock, told, outbox } = open(journal);
+    await outbox.start();
+    for (let reads = 0; reads < 4; reads++) {
+      await settle();
+      clock.advance(250);
+    }
+    await settle();
+    expect(told).toMatchObject([{ input: { id: 'x:last#1.0' } }]);
+    outbox.close();
+  });
+
+  it('waits by a clock that never goes back', async () => {
+    const journal = createMemoryJournal();
+    journal.append(entry({ outbox: [row] }), () => {});
+    await journal.drain();
+    const { clock, told, outbox } = open(journal);
+    await outbox.start();
+    await settle();
+    clock.jump(-3_600_000);
+    for (let reads = 0; reads < 2; reads++) {
+      clock.advance(5_001);
+      await settle();
+    }
     expect(told.length).toBeGreaterThan(1);
     outbox.close();
   });

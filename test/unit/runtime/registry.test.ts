@@ -18,7 +18,7 @@ function counterBehaviour(loads: string[] = []): Behaviour<Counter> {
     machineVersion: 1,
     load(id, stored) {
       loads.push(id);
-      return { value: ((stored?.snapshot as Counter | undefined)?.value ?? 0) };
+      return { value: (stored?.snapshot as Counter | undefined)?.value ?? 0 };
     },
     receive(state, message, context) {
       switch (message.type) {
@@ -36,7 +36,9 @@ function counterBehaviour(loads: string[] = []): Behaviour<Counter> {
         case 'refuse':
           throw new TmcpError('INVALID_STATE');
         case 'slow':
-          context.work(message.input as Promise<number>, (error, value) => (error === undefined ? message.reply(null, value) : message.reply(new TmcpError('INTERNAL_ERROR'))));
+          context.work(message.input as Promise<number>, (error, value) =>
+            error === undefined ? message.reply(null, value) : message.reply(new TmcpError('INTERNAL_ERROR')),
+          );
           return;
         case 'relay':
           relay(message, context);
@@ -47,12 +49,19 @@ function counterBehaviour(loads: string[] = []): Behaviour<Counter> {
 }
 
 function relay(message: Message, context: ActorContext): void {
-  context.ask(message.input as string, 'get', null, (error, result) => (error === null ? message.reply(null, result) : message.reply(error)));
+  context.ask(message.input as string, 'get', null, (error, result) =>
+    error === null ? message.reply(null, result) : message.reply(error),
+  );
 }
 
-function setUp(options: { autoFlush?: boolean; maxEntries?: number; mailboxLimit?: number; maxActors?: number; observe?: RegistryObserver } = {}) {
+function setUp(
+  options: { autoFlush?: boolean; maxEntries?: number; mailboxLimit?: number; maxActors?: number; observe?: RegistryObserver } = {},
+) {
   const clock = new ManualClock();
-  const journal = createMemoryJournal({ autoFlush: options.autoFlush ?? true, ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }) });
+  const journal = createMemoryJournal({
+    autoFlush: options.autoFlush ?? true,
+    ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
+  });
   const loads: string[] = [];
   const registry = new Registry({
     journal,
@@ -67,7 +76,13 @@ function setUp(options: { autoFlush?: boolean; maxEntries?: number; mailboxLimit
   });
   const ask = (address: string, type: string, input?: unknown, extra: Partial<Message> = {}): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      registry.tell(address, { type, input, who: null, reply: (error, result) => (error === null ? resolve(result) : reject(error)), ...extra });
+      registry.tell(address, {
+        type,
+        input,
+        who: null,
+        reply: (error, result) => (error === null ? resolve(result) : reject(error)),
+        ...extra,
+      });
     });
   return { clock, journal, registry, loads, ask };
 }
@@ -130,12 +145,21 @@ describe('commits', () => {
   it('numbers entries without a gap, each on the one before', async () => {
     const { journal, ask } = setUp();
     for (let n = 0; n < 5; n++) await ask('counter:a', 'add', 1);
-    expect(journal.committed.map(({ baseSeq, seq }) => [baseSeq, seq])).toEqual([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]);
+    expect(journal.committed.map(({ baseSeq, seq }) => [baseSeq, seq])).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 4],
+      [4, 5],
+    ]);
   });
 });
 
 describe('idempotency', () => {
-  const keyed = (input: number, hash = 'h1'): Partial<Message> => ({ input, idempotency: { scope: 'counter:a|u|app|add|k', inputHash: hash } });
+  const keyed = (input: number, hash = 'h1'): Partial<Message> => ({
+    input,
+    idempotency: { scope: 'counter:a|u|app|add|k', inputHash: hash },
+  });
 
   it('gives the first answer again and changes nothing', async () => {
     const { ask } = setUp();
@@ -194,11 +218,44 @@ describe('idempotency', () => {
   });
 });
 
+describe('a first answer that is being looked up', () => {
+  const key = { idempotency: { scope: 'counter:a|k', inputHash: 'h' } };
+
+  for (const [how, readable] of [
+    ['the look-up succeeds', true],
+    ['the look-up fails', false],
+  ] as const) {
+    it(`loses no message when the actor is rebuilt meanwhile (${how})`, async () => {
+      const { journal, ask } = setUp({ autoFlush: false });
+      const first = ask('counter:a', 'add', 1);
+      await settle();
+      journal.flush();
+      await first;
+      const lost = ask('counter:a', 'add', 10).catch((error: TmcpError) => error.code);
+      journal.unreadable(!readable);
+      const keyed = ask('counter:a', 'add', 100, key);
+      journal.unreadable(false);
+      journal.failNext();
+      journal.flush();
+      expect(await lost).toBe('SERVICE_UNAVAILABLE');
+      await settle();
+      await settle();
+      journal.flush();
+      expect(await keyed).toEqual({ value: 101 });
+    });
+  }
+});
+
 describe('mailboxes', () => {
   it('refuses past the bound and answers everything before it', async () => {
     const { ask } = setUp({ mailboxLimit: 3 });
     // The actor is still loading, so everything waits.
-    const asked = Array.from({ length: 5 }, () => ask('counter:a', 'add', 1).then(() => 'done', (error: TmcpError) => error.code));
+    const asked = Array.from({ length: 5 }, () =>
+      ask('counter:a', 'add', 1).then(
+        () => 'done',
+        (error: TmcpError) => error.code,
+      ),
+    );
     expect(await Promise.all(asked)).toEqual(['done', 'done', 'done', 'SERVICE_UNAVAILABLE', 'SERVICE_UNAVAILABLE']);
   });
 
@@ -267,7 +324,10 @@ describe('supervision', () => {
   it('a read of the database that fails answers and is tried again', async () => {
     const { journal, ask } = setUp();
     journal.unreadable(true);
-    const asked = ask('counter:a', 'get').then(() => 'done', (error: TmcpError) => error.code);
+    const asked = ask('counter:a', 'get').then(
+      () => 'done',
+      (error: TmcpError) => error.code,
+    );
     expect(await asked).toBe('SERVICE_UNAVAILABLE');
   });
 });

@@ -115,6 +115,7 @@ export class World {
       operations,
       limiter: new UserLimiter(clock, 1e9),
       tell: (address, message) => this.#registry.tell(address, message),
+      hashKey: Buffer.from('a key of the process'),
     });
   }
 

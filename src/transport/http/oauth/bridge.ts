@@ -57,6 +57,7 @@ export function createBridge({ listener, origin, admit, onFault }: BridgeParts):
           return plain(405, 'invalid_request', 'the path exists, the method does not', [['allow', route[1].join(', ')]]);
         const refusal = await admit(request);
         if (refusal !== undefined) return refusal;
+        if (holdsNul(request)) return plain(400, 'invalid_request', 'the request holds the character U+0000');
         const headers: Record<string, string> = { host };
         for (const [name, value] of Object.entries(request.headers))
           if (!dropped.test(name.toLowerCase())) headers[name.toLowerCase()] = value;
@@ -75,6 +76,11 @@ export function createBridge({ listener, origin, admit, onFault }: BridgeParts):
       }
     },
   };
+}
+
+/** U+0000, bare or percent-encoded: the database takes it in no text, so it would come back as a fault of ours. */
+function holdsNul({ url, body }: IdentityRequest): boolean {
+  return url.includes('%00') || body.includes('%00') || body.includes(0);
 }
 
 function headerPairs(headers: Readonly<Record<string, unknown>>): [string, string][] {
