@@ -32,7 +32,7 @@ import { openRedis } from './persistence/redis/open.ts';
 import { createRedisResumeStore } from './persistence/redis/resume-store.ts';
 import { createActorStore } from './persistence/stores/actor-store.ts';
 import { claimSlots } from './persistence/stores/slots.ts';
-import { purgeExpired, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
+import { forgetTombstones, purgeExpired, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
 import { createVaultStore } from './persistence/stores/vault-store.ts';
 import { TmcpError } from './protocol/errors.ts';
 import { createLocalBus } from './transport/live/local-bus.ts';
@@ -188,7 +188,15 @@ async function assemble(options: AppOptions) {
           return { scopes: revokedScopes, at: revokedAt };
         },
       }),
-      createVaultBehaviour({ vaults: createVaultStore(database), keys, dbEpoch, clock }),
+      createVaultBehaviour({
+        vaults: createVaultStore(database),
+        keys,
+        dbEpoch,
+        clock,
+        onForgotten(address, version) {
+          forgetTombstones(database, address, version).catch((error: unknown) => log.warn({ address, err: error }, 'forgotten tombstones could not be taken away'));
+        },
+      }),
       createPaymentBehaviour({ wallet, apps: identityStore.apps, users: identityStore.users, clock, newChallengeId: () => newId('mfa_ch') }),
     ],
     mailboxLimit: config.mailbox,

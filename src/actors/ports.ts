@@ -152,7 +152,7 @@ export interface ActorStore {
   outbox(limit: number): Promise<(OutboxRow & { address: Address; createdAt: number })[]>;
 }
 
-/** Reads of a vault's rows. `index` gives every row without its value, tombstones included. */
+/** Reads of a vault's rows. `index` gives every row without its value, of tombstones at least the newest 20,000. */
 export interface VaultStore {
   index(address: Address): Promise<Omit<StorageRow, 'value'>[]>;
   values(address: Address, keys: readonly string[]): Promise<{ key: string; version: number; value: Uint8Array }[]>;

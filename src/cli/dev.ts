@@ -1,20 +1,21 @@
 /** `tmcp dev`. */
 import { startDev } from '../dev/start-dev.ts';
 import type { Settings } from './settings.ts';
-import { onStopSignal, watchFaults } from './shut-down.ts';
+import { onStopSignal, takeSignals, watchFaults } from './shut-down.ts';
 
 /** Starts the development server and tells where everything is. */
 export async function runDev({ config, log }: Settings): Promise<void> {
+  takeSignals();
   watchFaults(log);
   const dev = await startDev(config, log);
-  onStopSignal(
-    async () => {
+  onStopSignal({
+    async stop() {
       await dev.app.drain();
       await dev[Symbol.asyncDispose]();
     },
-    config.drainMs + 10_000,
+    boundMs: config.drainMs + 10_000,
     log,
-  );
+  });
   const { wallet } = dev.fixtures();
   const url = dev.url;
   process.stdout.write(`

@@ -72,9 +72,8 @@ async function postgres(config: Config): Promise<string> {
   try {
     const facts = await checkDatabase(database, config.unsafeDatabase);
     await sameClock(database);
-    return Object.entries(facts)
-      .map(([name, value]) => `${name} ${String(value)}`)
-      .join(', ');
+    const risks = facts.acceptedRisks.length === 0 ? '' : `; accepted: ${facts.acceptedRisks.join(', ')}`;
+    return `Postgres ${facts.serverVersion}, durable settings on, same clock${risks}`;
   } finally {
     await database.close();
   }

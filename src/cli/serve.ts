@@ -2,17 +2,18 @@
 import { startApp } from '../app.ts';
 import { SystemClock } from '../clock.ts';
 import { maskedConfig } from '../config.ts';
-import { openDatabase } from '../dev/start-dev.ts';
+import { openDatabase } from '../persistence/open-database.ts';
 import type { Settings } from './settings.ts';
-import { onStopSignal, watchFaults } from './shut-down.ts';
+import { onStopSignal, takeSignals, watchFaults } from './shut-down.ts';
 
 /** Starts a node; everything it needs is in the configuration, which `loadConfig` has checked for `serve`. */
 export async function runServe({ config, log }: Settings): Promise<void> {
+  takeSignals();
   watchFaults(log);
   log.info({ config: maskedConfig(config) }, 'starting');
   const { signingKeys, masterKeys, pepper, cookieKeys, walletUrl, walletToken, publicUrl } = config;
   if (!signingKeys || !masterKeys || !pepper || !cookieKeys || !walletUrl || !walletToken || !publicUrl) throw new Error('serve was started with an incomplete configuration');
-  const database = await openDatabase(config, log);
+  const database = await openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke'));
   const app = await startApp({
     config,
     secrets: { signingKeys: JSON.stringify({ keys: signingKeys }), masterKeys, pepper, cookieKeys, walletUrl, walletToken },
@@ -22,13 +23,13 @@ export async function runServe({ config, log }: Settings): Promise<void> {
     clock: new SystemClock(),
     log,
   });
-  onStopSignal(
-    async () => {
+  onStopSignal({
+    async stop() {
       await app.drain();
       await app[Symbol.asyncDispose]();
     },
-    config.drainMs + 10_000,
+    boundMs: config.drainMs + 10_000,
     log,
-  );
+  });
   log.info({ url: app.url, origin: publicUrl }, 'ready');
 }

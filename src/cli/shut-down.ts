@@ -1,30 +1,50 @@
 /** SIGTERM and SIGINT: drain, dispose, exit 0 within a bound; a second signal ends the process at once. */
 import type { Logger } from '../log.ts';
 
-/** Calls `stop` at the first signal. `boundMs` after it the process exits with 1 whatever it is doing. */
-export function onStopSignal(stop: () => Promise<void>, boundMs: number, log: Logger): void {
-  let stopping = false;
-  const begin = (signal: string): void => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    log.info({ signal }, 'stopping');
-    setTimeout(() => {
-      log.error({ limit: boundMs }, 'did not stop in time');
-      process.exit(1);
-    }, boundMs).unref();
-    stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, 'stopping failed');
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', () => begin('SIGTERM'));
-  process.on('SIGINT', () => begin('SIGINT'));
+/** What a signal does once the server runs. */
+export interface Stop {
+  readonly stop: () => Promise<void>;
+  /** This long after the signal the process exits with 1 whatever it is doing, ms. */
+  readonly boundMs: number;
+  readonly log: Logger;
 }
 
-/** Faults that nobody caught: counted, logged, and the process goes on, unless they come from its very start. */
+let running: Stop | undefined;
+let stopping = false;
+
+/**
+ * Takes the signals from the first moment on: as process 1 of a container there is nobody else to. Before the server runs nothing was
+ * answered, so there is nothing to lose, and a signal ends the process at once.
+ */
+export function takeSignals(): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => begin(signal));
+}
+
+/** What signals do from now on. */
+export function onStopSignal(stop: Stop): void {
+  running = stop;
+}
+
+function begin(signal: string): void {
+  if (running === undefined) process.exit(0);
+  if (stopping) process.exit(1);
+  stopping = true;
+  const { stop, boundMs, log } = running;
+  log.info({ signal }, 'stopping');
+  setTimeout(() => {
+    log.error({ limit: boundMs }, 'did not stop in time');
+    process.exit(1);
+  }, boundMs).unref();
+  stop().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.error({ err: error }, 'stopping failed');
+      process.exit(1);
+    },
+  );
+}
+
+/** Faults that nobody caught: a rejection is logged and the process goes on; an exception ends it, because its state is unknown. */
 export function watchFaults(log: Logger): void {
   process.on('unhandledRejection', (error) => log.fatal({ err: error }, 'a rejection that nobody handled'));
   process.on('uncaughtException', (error) => {

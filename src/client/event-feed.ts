@@ -52,7 +52,7 @@ export class EventFeed {
   /** What arrived was handed on: it may be acknowledged. */
   handled(): void {
     const waiting = this.#seq - this.#acked;
-    if (waiting > ackAtEvents) this.#ack();
+    if (waiting >= ackAtEvents) this.#ack();
     else if (waiting > 0) this.#timer ??= setTimeout(() => this.#ack(), ackWithinMs);
   }
 

@@ -4,7 +4,6 @@
  */
 import { fork } from 'node:child_process';
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type App, type AppParts, type AppSecrets, startApp } from '../app.ts';
@@ -12,12 +11,8 @@ import { SystemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { newSecret } from '../ids.ts';
 import type { Logger } from '../log.ts';
-import type { Database } from '../persistence/database.ts';
-import { migrate } from '../persistence/migrate.ts';
 import { seedApp, seedUser } from '../persistence/oauth/store.ts';
-import { openPglite } from '../persistence/pglite/open.ts';
-import { checkDatabase } from '../persistence/postgres/check.ts';
-import { openPostgres } from '../persistence/postgres/open.ts';
+import { openDatabase } from '../persistence/open-database.ts';
 import { toIso } from '../protocol/schemas.ts';
 import { generateSigningKey } from '../transport/tokens/signing-keys.ts';
 import { DevState } from './dev-state.ts';
@@ -37,23 +32,9 @@ interface Sandbox {
   stop(): Promise<void>;
 }
 
-/** The database that the configuration names, migrated and checked. */
-export async function openDatabase(config: Config, log: Logger): Promise<Database> {
-  let database: Database;
-  if (config.databaseUrl === undefined) {
-    mkdirSync(config.dataDir, { recursive: true });
-    database = await openPglite(join(config.dataDir, 'pglite'));
-  } else {
-    database = await openPostgres(config.databaseUrl, { poolSize: config.databasePool, onError: (error) => log.warn({ err: error }, 'a database connection broke') });
-    await checkDatabase(database, config.unsafeDatabase);
-  }
-  await migrate(database);
-  return database;
-}
-
 /** Starts it all. Resolves when the first authenticated request can be answered. */
 export async function startDev(config: Config, log: Logger): Promise<DevServer> {
-  const [database, signingKey] = await Promise.all([openDatabase(config, log), generateSigningKey()]);
+  const [database, signingKey] = await Promise.all([openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke')), generateSigningKey()]);
   const state = await DevState.open(database);
   const clock = new SystemClock();
   const ahead = await state.once('clock_ahead_ms', () => 0);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Database } from '../../src/persistence/database.ts';
 import { createActorStore } from '../../src/persistence/stores/actor-store.ts';
 import { claimSlots } from '../../src/persistence/stores/slots.ts';
-import { purgeExpired, readDbEpoch, readinessProbe } from '../../src/persistence/stores/upkeep.ts';
+import { forgetTombstones, purgeExpired, readDbEpoch, readinessProbe } from '../../src/persistence/stores/upkeep.ts';
 import { createVaultStore } from '../../src/persistence/stores/vault-store.ts';
 import { limits } from '../../src/protocol/limits.ts';
 import { clock, engines, entryOf, openJournal, rowOf, type TestJournal } from './databases.ts';
@@ -175,5 +175,33 @@ describe.each(engines)('stores on $name', (engine) => {
     expect(await actors.idempotency('vault:purge', 'purge|old')).toBeUndefined();
     expect(await actors.idempotency('vault:purge', 'purge|young')).toBeDefined();
     expect(await opened.append(entryOf('vault:purge', 1))).toBeUndefined();
+  });
+
+  it('upkeep goes on until nothing is past its time, or for so many rounds', async () => {
+    const now = limits.tombstoneMs * 2;
+    const answers = (from: number) => Array.from({ length: 1_100 }, (_, n) => ({ scope: `many|${from + n}`, inputHash: '', result: new Uint8Array(1), expiresAt: 1 }));
+    await opened.append(entryOf('vault:many', 0, { idempotency: answers(0) }));
+    await opened.append(entryOf('vault:many', 1, { idempotency: answers(1_100) }));
+    expect((await purgeExpired(db, now, 1)).answers).toBe(1_000);
+    expect((await purgeExpired(db, now)).answers).toBe(1_200);
+    expect((await purgeExpired(db, now)).answers).toBe(0);
+  });
+
+  it('a load gets what is alive and the newest 20,000 tombstones; forgotten ones are taken away up to their version', async () => {
+    const vaults = createVaultStore(db);
+    await opened.append(entryOf('vault:dead', 0, { storage: [rowOf('alive', 1, {})] }));
+    await db.query(
+      `insert into storage (vault, key, version, size_bytes, created_at, updated_at, client_at, deleted)
+       select 'vault:dead', 'k' || n, n, 0, 0, 0, 0, true from generate_series(2, 25001) n`,
+    );
+    const index = await vaults.index('vault:dead');
+    expect(index).toHaveLength(20_001);
+    expect(index.filter(({ deleted }) => deleted).reduce((least, { version }) => Math.min(least, version), Number.POSITIVE_INFINITY)).toBe(5_002);
+    expect(index.some(({ key }) => key === 'alive')).toBe(true);
+    await forgetTombstones(db, 'vault:dead', 12_001);
+    await forgetTombstones(db, 'vault:dead', 12_001);
+    expect(await vaults.index('vault:dead')).toHaveLength(13_001);
+    await forgetTombstones(db, 'vault:other', 30_000);
+    expect(await vaults.index('vault:dead')).toHaveLength(13_001);
   });
 });

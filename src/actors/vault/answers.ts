@@ -59,9 +59,15 @@ export function commit(
   const number = state.commits + 1;
   const changes = [...draft.changes.values()];
   const { losers } = draft;
-  context.commit(draft.write(), settlement === undefined ? [] : [settlement], () => {
+  const write = draft.write();
+  const forgotten = write.snapshot === undefined ? 0 : state.dropped;
+  context.commit(write, settlement === undefined ? [] : [settlement], () => {
     state.flushed = number;
     state.hot.trim(number);
+    if (forgotten > state.forgotten) {
+      state.forgotten = forgotten;
+      state.onForgotten?.(forgotten);
+    }
     if (changes.length > 0) context.publish(changedEvent(state, changes, session));
     if (losers.length > 0) context.publish(conflictEvent(state, losers, session));
   });

@@ -36,6 +36,10 @@ export interface VaultState {
   removed: boolean;
   dropped: number;
   droppedClientAt: number;
+  /** Told, once a snapshot that says so is stored, up to which version tombstones are forgotten: their rows may go. */
+  readonly onForgotten: ((version: number) => void) | undefined;
+  /** What was told last. */
+  forgotten: number;
   /** Commits made by this activation, those known to be flushed, and the newest that a durable write waits for. */
   commits: number;
   flushed: number;
@@ -58,6 +62,7 @@ export interface VaultSource {
   readonly budget: HotBudget;
   readonly policies: readonly PrefixPolicy[];
   readonly now: number;
+  readonly onForgotten?: ((version: number) => void) | undefined;
 }
 
 /** User and app of a vault's id, `{user_id}:{app_id}`: the user id holds colons, the app id none. Errors: throws without a colon. */
@@ -88,6 +93,8 @@ export function buildState(source: VaultSource): VaultState {
     removed: snapshot.removed,
     dropped: snapshot.dropped,
     droppedClientAt: snapshot.droppedClientAt,
+    onForgotten: source.onForgotten,
+    forgotten: 0,
     commits: 0,
     flushed: 0,
     lastDurable: 0,

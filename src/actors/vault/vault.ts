@@ -28,6 +28,11 @@ export interface VaultOptions {
   /** Values kept in clear in memory: of one vault (default 256 KiB) and of all on this node (default 256 MiB). */
   readonly cacheBytesPerVault?: number;
   readonly totalBytes?: number;
+  /**
+   * Told up to which version a vault has forgotten its tombstones, durably: their rows are of no more use. Without anybody to take them away, removals of
+   * ever new keys would fill the database past any quota.
+   */
+  readonly onForgotten?: (address: string, version: number) => void;
   /** How an app wants conflicts decided, by key prefix; `lww` where it says nothing. */
   readonly policies?: (appId: string) => readonly PrefixPolicy[];
 }
@@ -42,7 +47,7 @@ const writers: ReadonlyMap<string, Writer> = new Map([
 
 /** The behaviour of the kind `vault`, at `vault:{user_id}:{app_id}`. All vaults it makes share one cache budget. */
 export function createVaultBehaviour(options: VaultOptions): Behaviour<VaultState> {
-  const { vaults, keys, dbEpoch, clock, cacheBytesPerVault = 256 * 1024, totalBytes = 256 * 1024 * 1024, policies = () => [] } = options;
+  const { vaults, keys, dbEpoch, clock, cacheBytesPerVault = 256 * 1024, totalBytes = 256 * 1024 * 1024, onForgotten, policies = () => [] } = options;
   const budget = new HotBudget(cacheBytesPerVault, totalBytes);
 
   const receive = (state: VaultState, message: Message, context: ActorContext): void => {
@@ -84,7 +89,18 @@ export function createVaultBehaviour(options: VaultOptions): Behaviour<VaultStat
       const { userId, appId } = ownerOf(id);
       const [cipher, rows] = await Promise.all([keys.forUser(userId), vaults.index(address)]);
       const now = clock?.now() ?? limits.tombstoneMs;
-      return buildState({ address, id, cipher, rows, snapshot: stored?.snapshot, dbEpoch, budget, policies: policies(appId), now });
+      return buildState({
+        address,
+        id,
+        cipher,
+        rows,
+        snapshot: stored?.snapshot,
+        dbEpoch,
+        budget,
+        policies: policies(appId),
+        now,
+        onForgotten: onForgotten === undefined ? undefined : (version) => onForgotten(address, version),
+      });
     },
     receive,
   };

@@ -104,9 +104,9 @@ export function createModels(db: Database, clock: Clock) {
       await db.query(sql.destroyByGrant, [kind, grantId]);
     },
 
-    /** Deletes up to `limit` expired rows. */
-    async sweep(limit: number): Promise<void> {
-      await db.query(sql.sweep, [clock.now(), limit]);
+    /** Deletes up to `limit` expired rows; how many there were. */
+    async sweep(limit: number): Promise<number> {
+      return (await db.query(sql.sweep, [clock.now(), limit])).length;
     },
   };
 }

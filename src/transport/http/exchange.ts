@@ -34,6 +34,7 @@ const exposed =
   'X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Reset-After, X-RateLimit-Burst, X-RateLimit-Burst-Remaining';
 const requestIds = `${newId('req')}.`;
 let requestCount = 0;
+const quietRoutes: ReadonlySet<string> = new Set(['/healthz', '/health', '/readyz', '/ready']);
 
 export class Exchange {
   readonly method: string;
@@ -187,9 +188,11 @@ export class Exchange {
     const durationMs = clock.monotonic() - this.#startedAt;
     metrics.httpRequests.with(this.method, this.route, String(status)).inc();
     metrics.httpRequestSeconds.with(this.method, this.route).observe(durationMs / 1_000);
-    if (!log.enabled('info')) return;
+    // Probes come every few seconds and say nothing while they are answered 200.
+    const level = status === 200 && quietRoutes.has(this.route) ? 'debug' : 'info';
+    if (!log.enabled(level)) return;
     const trace = this.#traceParent === '' ? undefined : parseTraceParent(this.#traceParent);
-    log.info(
+    log[level](
       {
         event: 'http.request',
         method: this.method,

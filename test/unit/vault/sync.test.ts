@@ -463,6 +463,27 @@ describe('pull', () => {
     expect(old?.status).toBe('conflict');
   });
 
+  it('[STO35] the rows of forgotten tombstones may go once a snapshot says so: what is told stays the same', async () => {
+    const forgotten: [string, number][] = [];
+    const world = new World({ vault: { onForgotten: (address, version) => forgotten.push([address, version]) } });
+    await world.call('tween.storage.set', { key: 'live', value: '1' });
+    const { cursor } = await world.call('tween.sync.pull', {});
+    for (let from = 0; from < 25_000; from += 500) {
+      await push(world, ...Array.from({ length: 500 }, (_, n) => del(world, `d:${from + n}`, `k${from + n}`)));
+      const last = forgotten.at(-1);
+      if (last !== undefined) world.journal.dropRows(last[0], (row) => row.deleted && row.version <= last[1]);
+    }
+    const [vault, version] = forgotten.at(-1) ?? ['', 0];
+    expect(vault).toBe(address);
+    expect(version).toBeGreaterThan(12_000);
+    expect(world.journal.rows(address).length).toBeLessThan(11_500);
+    world.restart();
+    expect((await world.call('tween.sync.pull', { cursor })).reset).toBe(true);
+    expect(await world.map()).toEqual({ live: '1' });
+    const [old] = await push(world, set(world, 'e:1', 'k0', 'old', { client_timestamp: world.seconds - 1 }));
+    expect(old?.status).toBe('conflict');
+  });
+
   it('[STO36] an expired value is told as removed, once, with a version of its own', async () => {
     const world = new World();
     await world.call('tween.storage.set', { key: 'k', value: '1', ttl: 60 });
