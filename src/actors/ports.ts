@@ -304,6 +304,8 @@ export interface UserEvent {
   readonly userId: string;
   /** Only sessions of this app; undefined means all. */
   readonly appId?: string;
+  /** Only sessions whose token has one of these scopes: those that could ask for what the event tells. Undefined means all. */
+  readonly scopes?: readonly string[];
   /** Not to this session (the one that caused it). */
   readonly exceptSession?: string;
   readonly method: string;

@@ -37,6 +37,7 @@ const longestWaitMs = 30_000;
 export class Pusher {
   readonly #sender: Sender;
   #running: Promise<void> | undefined;
+  #busy = false;
   #stopped = false;
   #wait: ReturnType<typeof setTimeout> | undefined;
   /** The server said how long to wait: a new connection changes nothing about it. */
@@ -53,9 +54,10 @@ export class Pusher {
   /** Pushes what waits, unless a push or a wait is under way. */
   kick(): void {
     const { log, online } = this.#sender;
-    if (this.#stopped || this.#running !== undefined || this.#wait !== undefined || log.pushable === 0 || !online()) return;
+    if (this.#stopped || this.#busy || this.#wait !== undefined || log.pushable === 0 || !online()) return;
+    this.#busy = true;
     this.#running = this.#run().finally(() => {
-      this.#running = undefined;
+      this.#busy = false;
       // Something may have come in after the last look.
       this.kick();
     });
@@ -76,8 +78,6 @@ export class Pusher {
 
   async #run(): Promise<void> {
     const { log, online } = this.#sender;
-    // What is written in the same turn goes into the same push.
-    await Promise.resolve();
     while (!this.#stopped && this.#wait === undefined && online() && log.pushable > 0) {
       await this.#push(log.batch(this.#most, limits.pushBytes));
     }

@@ -402,4 +402,15 @@ describe('events', () => {
     await stranger.settled();
     expect([a.client, elsewhere, stranger].map(({ messages }) => messages)).toEqual([[], [], []]);
   });
+
+  it('[LIVE10] reach only sessions whose token could ask for what they tell', async () => {
+    await start();
+    const { client: reader } = await live.open({ scopes: ['storage:read'] });
+    const { client: payer } = await live.open({ scopes: ['wallet:pay'] });
+    const event = { userId: alice, appId: shop, scopes: ['storage:read', 'storage:list'], method: 'tween.storage.changed' };
+    live.bus.publish({ ...event, params: { key: 'k' } });
+    await reader.event('tween.storage.changed');
+    await payer.settled();
+    expect(payer.messages).toEqual([]);
+  });
 });

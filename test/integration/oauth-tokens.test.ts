@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { authorizeUrl, Browser, pkce, signInAndAllow } from '../support/oauth-browser.ts';
 import { refreshForm, shopClient } from '../support/oauth-client.ts';
-import { alice, backend, backendSecret, bob, carol, type Harness, shop, startIdentity } from '../support/oauth-harness.ts';
+import { alice, backend, backendSecret, bob, carol, type Harness, hybrid, shop, startIdentity } from '../support/oauth-harness.ts';
 
 let harness: Harness;
 
@@ -134,6 +134,12 @@ describe('withdrawing a permission', () => {
     expect((await harness.identity.revoke({ userId: bob.userId, appId: shop.appId, reason: 'user_initiated' })).revokedScopes).toEqual([]);
     const again = await tokensFor('wallet:balance', bob);
     expect(await harness.refused(again.access_token)).toBe(false);
+  });
+
+  it('finds the app of a hybrid app also by the id of its back end', async () => {
+    const token = await harness.identity.mintTep({ userId: bob.userId, appId: hybrid.appId, scopes: ['storage:read'] });
+    await harness.identity.revoke({ userId: bob.userId, appId: `${hybrid.appId}_backend`, reason: 'user_initiated' });
+    expect(await harness.refused(token)).toBe(true);
   });
 
   it('of some scopes ends all tokens of the pair and keeps the other consents', async () => {

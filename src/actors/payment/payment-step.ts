@@ -100,12 +100,13 @@ function outcomeOf({ message, shape }: Command, { state, context }: Advanced<Pay
 function tell(options: PaymentOptions, host: ActorContext, { effects, state, context }: Advanced<PaymentContext>): void {
   const to: Pick<UserEvent, 'userId' | 'appId'> = { userId: context.payerUserId, appId: context.appId };
   if (effects.some(({ type }) => type === 'announce')) {
-    host.publish({ ...to, method: 'tween.payment.updated', params: updateOf(state, context), key: context.paymentId });
+    host.publish({ ...to, scopes: ['wallet:pay'], method: 'tween.payment.updated', params: updateOf(state, context), key: context.paymentId });
   }
   for (const { type, params } of effects) {
     if (type === 'announce.wallet')
       host.publish({
         userId: to.userId,
+        scopes: ['wallet:balance', 'wallet:history'],
         method: 'tween.wallet.updated',
         params: { wallet_id: context.payerWalletId },
         key: context.payerWalletId,

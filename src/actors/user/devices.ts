@@ -31,8 +31,8 @@ export interface DeviceQuestion {
 }
 
 /**
- * Registers a device. A user who has a TOTP factor must prove it, unless this very device is there already.
- * Errors: `INVALID_REQUEST` for the key, `CONFLICT` for a taken id, `MFA_REQUIRED` without a code, and those of `checkFactor`.
+ * Registers a device. A user who has a factor must prove the stronger one of those he has, unless this very device is there already.
+ * Errors: `INVALID_REQUEST` for the key, `CONFLICT` for a taken id, `MFA_REQUIRED` without credentials, and those of `checkFactor`.
  */
 export function registerDevice(options: UserOptions, user: User, message: Message, host: ActorContext): void {
   const asked = message.input as InputOf<'tween.device.register'>;
@@ -47,16 +47,18 @@ export function registerDevice(options: UserOptions, user: User, message: Messag
   const registered = registrationOf(enrolment);
   const known = context.devices.some(({ deviceId }) => deviceId === asked.device_id);
   // A taken id is told before a code is spent on it; the same device again is only told what it is.
-  if (known || context.factors.totp.sealed === null) {
+  const method = (['totp', 'transaction_pin'] as const).find((one) => context.factors[one].sealed !== null);
+  if (known || method === undefined) {
     stepUser(user, host, [registered(host.now())], { message, result: (after) => viewOf(after, asked.device_id) });
     return;
   }
-  if (asked.totp_code === undefined)
-    throw new TmcpError('MFA_REQUIRED', 'A code of the authenticator app is needed to register a device', {
-      details: { methods: ['totp'] },
-    });
-  const check = { method: 'totp', credentials: { code: asked.totp_code } };
-  checkFactor(options, user, message, host, check, {
+  const given = method === 'totp' ? asked.totp_code : asked.pin;
+  if (given === undefined) {
+    const what = method === 'totp' ? 'A code of the authenticator app' : 'The PIN';
+    throw new TmcpError('MFA_REQUIRED', `${what} is needed to register a device`, { details: { methods: [method] } });
+  }
+  const credentials = method === 'totp' ? { code: given } : { pin: given };
+  checkFactor(options, user, message, host, { method, credentials }, {
     events: () => [registered(host.now())],
     result: (after) => viewOf(after, asked.device_id),
   });

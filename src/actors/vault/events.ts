@@ -36,6 +36,6 @@ export function conflictEvent(state: VaultState, losers: readonly Loser[], excep
 }
 
 function event(state: VaultState, exceptSession: string | undefined, method: string, params: UserEvent['params']): UserEvent {
-  const { userId, appId } = state;
-  return exceptSession === undefined ? { userId, appId, method, params } : { userId, appId, exceptSession, method, params };
+  const to = { userId: state.userId, appId: state.appId, scopes: ['storage:read'] };
+  return exceptSession === undefined ? { ...to, method, params } : { ...to, exceptSession, method, params };
 }

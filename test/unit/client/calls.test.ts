@@ -187,6 +187,20 @@ describe('after a lost connection', () => {
     expect(peer.of('tween.payment.cancel')).toHaveLength(1);
   });
 
+  it('calls that were sent come again before those that waited for room', async () => {
+    const { peer, client } = newWorld();
+    peer.inFlight = 6;
+    peer.handlers.set('tween.storage.get', () => undefined);
+    await client.connect();
+    const calls = ['a', 'b', 'c', 'd'].map((key) => client.call('tween.storage.get', { key }));
+    await turn();
+    peer.handlers.set('tween.storage.get', ({ params }) => ({ key: params['key'] }));
+    client.disconnect();
+    await pass(5_000);
+    await Promise.all(calls);
+    expect(peer.of('tween.storage.get').map(({ params }) => params['key'])).toEqual(['a', 'b', 'a', 'b', 'c', 'd']);
+  });
+
   it('a call says itself whether it may be sent again', async () => {
     const { peer, client } = await openWorld();
     peer.handlers.set('tween.storage.get', () => undefined);

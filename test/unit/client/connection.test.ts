@@ -247,6 +247,16 @@ describe('the token', () => {
     expect(renewals).toEqual([false, false, true, false, false]);
   });
 
+  it('is renewed once when the server closes with 4401 instead of opening, and the second time ends the client', async () => {
+    const { peer, client, renewals } = newWorld();
+    peer.handlers.set('tween.session.open', ({ socket }) => socket.cut(4401));
+    const connecting = client.connect();
+    connecting.catch(() => {});
+    await pass(60_000);
+    await expect(connecting).rejects.toThrow('4401');
+    expect(renewals).toEqual([false, true]);
+  });
+
   it('is swapped on the open socket when it is about to expire', async () => {
     const { peer, client, renewals } = await openWorld();
     peer.event('tween.session.expiring', { expires_at: '2026-06-01T00:00:00.000Z' });

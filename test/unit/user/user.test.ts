@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createSecretHasher } from '../../../src/persistence/crypto/secret-hasher.ts';
 import type { ErrorCode, TmcpError } from '../../../src/protocol/errors.ts';
 import {
+  alice,
   aliceId,
   bob,
   bobId,
@@ -290,6 +291,21 @@ describe('devices', () => {
         ?.records?.map(({ event }) => event.type),
     ).toEqual(['mfa.passed', 'device.registered']);
     expect(last).toBeGreaterThan(0);
+  });
+
+  it('[MFA20] needs the PIN of the user who has nothing else, and no PIN will do where there is an authenticator app', async () => {
+    const world = await PaymentWorld.open();
+    const enrolled = world.internal(`user:${bobId}`, 'mfa.enrol', { pin });
+    await world.settle();
+    expect(enrolled.answer?.error).toBeNull();
+    const tablet = registration(newSigner('tablet'));
+    const refused = async (input: object, who = bob) => (await world.call('tween.device.register', { ...tablet, ...input }, who)).error;
+    expect(await refused({})).toMatchObject({ code: 'MFA_REQUIRED', details: { methods: ['transaction_pin'] } });
+    expect(await refused({ pin: '000000' })).toMatchObject({ code: 'INVALID_MFA_CREDENTIALS' });
+    expect(await refused({ totp_code: '000000' })).toMatchObject({ code: 'MFA_REQUIRED' });
+    expect((await world.result('tween.device.list', {}, bob)).devices).toHaveLength(1);
+    expect(await refused({ pin })).toBeNull();
+    expect(await refused({ pin }, alice)).toMatchObject({ code: 'MFA_REQUIRED', details: { methods: ['totp'] } });
   });
 
   it('[MFA19] refuses what is no key of a device', async () => {

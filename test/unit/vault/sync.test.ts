@@ -549,6 +549,7 @@ describe('events', () => {
       {
         userId: alice.userId,
         appId: alice.appId,
+        scopes: ['storage:read'],
         exceptSession: 'ses_a',
         method: 'tween.storage.changed',
         params: { changes: [{ key: 'k', version: 1, kind: 'set', updated_at: new Date(world.clock.now()).toISOString(), value: 'v' }] },

@@ -120,7 +120,8 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
       const app = appId === undefined ? undefined : await appOf(store, appId);
       const { revoked, at } = await store.withdraw({
         userId,
-        ...(appId === undefined ? {} : { appId, clientIds: app === undefined ? [appId] : clientIdsOf(app) }),
+        // Consents and live tokens go by the app's own id, also when one of its client ids was told.
+        ...(appId === undefined ? {} : { appId: app?.appId ?? appId, clientIds: app === undefined ? [appId] : clientIdsOf(app) }),
         ...(scopes === undefined ? {} : { scopes }),
       });
       const revokedScopes = [...new Set(revoked.map(({ scope }) => scope))];
