@@ -197,7 +197,15 @@ async function assemble(options: AppOptions) {
           forgetTombstones(database, address, version).catch((error: unknown) => log.warn({ address, err: error }, 'forgotten tombstones could not be taken away'));
         },
       }),
-      createPaymentBehaviour({ wallet, apps: identityStore.apps, users: identityStore.users, clock, newChallengeId: () => newId('mfa_ch') }),
+      createPaymentBehaviour({
+        wallet,
+        apps: identityStore.apps,
+        users: identityStore.users,
+        clock,
+        newChallengeId: () => newId('mfa_ch'),
+        // For a person to look at: money whose fate the wallet cannot tell, or about which it contradicts itself.
+        onAlarm: (paymentId, problem) => log.fatal({ event: 'payment.alarm', paymentId, problem }, 'a payment needs a person'),
+      }),
     ],
     mailboxLimit: config.mailbox,
     maxActors: config.maxActors,

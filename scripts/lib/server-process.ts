@@ -25,7 +25,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Runs `tmcp` with `args` and waits until `probe` answers 200. Errors: the process ends or 30 s pass first. */
+/** Runs `tmcp` with `args` and waits until `probe` answers 200. Errors: the process ends or 60 s pass first. */
 export async function startTmcp(args: readonly string[], env: Readonly<Record<string, string>>, probe: string): Promise<Running> {
   const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
@@ -41,7 +41,7 @@ export async function startTmcp(args: readonly string[], env: Readonly<Record<st
       if (output.length > 200) output.splice(0, output.length - 200);
     });
   }
-  const until = Date.now() + 30_000;
+  const until = Date.now() + 60_000;
   while (!(await answers(probe))) {
     if (ended || Date.now() > until) {
       child.kill('SIGKILL');

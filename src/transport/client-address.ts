@@ -34,6 +34,22 @@ export function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1' || address === '0000:0000:0000:0000:0000:0000:0000:0001';
 }
 
+const loopbackHost = /^(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d{1,5})?$/i;
+
+/**
+ * Whether a request is meant for this machine by what it says: its Host is a loopback name, so no other name was made to lead here; no
+ * page of another site sent it; and no proxy that is not counted among the `hops` passed it on. Whose the addresses are is
+ * `isLoopback`'s question.
+ */
+export function saysLoopback(req: Pick<HttpRequest, 'getHeader'>, hops: number): boolean {
+  const origin = req.getHeader('origin');
+  return (
+    loopbackHost.test(req.getHeader('host')) &&
+    (origin === '' || loopbackHost.test(origin.replace(/^https?:\/\//, ''))) &&
+    (hops > 0 || ['x-forwarded-for', 'forwarded', 'x-real-ip'].every((name) => req.getHeader(name) === ''))
+  );
+}
+
 function mapped(text: string): string {
   const [high, low] = text
     .slice(-9)

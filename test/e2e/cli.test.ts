@@ -1,7 +1,7 @@
 /** The command line as an operator meets it: real processes of the built server. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +39,7 @@ function serveEnv(databaseUrl: string, walletUrl: string, port: number): Record<
 }
 
 beforeAll(() => {
-  if (!existsSync(main)) execFileSync('npm', ['run', '--silent', 'build'], { cwd: root });
+  execFileSync('npm', ['run', '--silent', 'build'], { cwd: root });
 });
 
 describe('tmcp serve', () => {

@@ -1,5 +1,6 @@
 /** Attacks on the whole server, as `tmcp dev` starts it: what must come back as a coded refusal, and what must not be readable in a dump. */
 import { createHash, createPrivateKey, sign } from 'node:crypto';
+import { get } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allScopes, type DevApp, startDevApp } from '../support/dev-app.ts';
 import { samples } from '../support/samples.ts';
@@ -58,14 +59,14 @@ describe('text that no row can hold', () => {
 
   it('is refused by the OAuth endpoints too', async () => {
     const form = { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' } };
-    const basic = `Basic ${Buffer.from('ma_\u0000:x').toString('base64')}`;
+    const basic = `Basic ${Buffer.from('ma_%00:x').toString('base64')}`;
     const answers = await Promise.all([
       fetch(`${app.origin}/oauth2/authorize?client_id=%00`, { headers: { accept: 'application/json' } }),
       fetch(`${app.origin}/oauth2/authorize?client_id=ma_demo_shop&response_type=code&state=%00`, { headers: { accept: 'application/json' } }),
       fetch(`${app.origin}/oauth2/token`, { ...form, body: 'grant_type=authorization_code&client_id=ma_demo_shop&code=%00' }),
       fetch(`${app.origin}/oauth2/token`, { ...form, headers: { ...form.headers, authorization: basic }, body: 'grant_type=refresh_token&refresh_token=x' }),
     ]);
-    expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 401]);
+    expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 400]);
   });
 });
 
@@ -91,6 +92,30 @@ describe('a copy of the database', () => {
     expect((await call('POST', `${base}/mfa/verify`, { ...proof, idempotency_key: 'proof' })).status).toBe(200);
     const other = await call('POST', `${base}/mfa/verify`, { ...proof, credentials: { pin: '000000' }, idempotency_key: 'proof' });
     expect(other.body.error.code).toBe('DUPLICATE_TRANSACTION');
+  });
+});
+
+describe('the doors of dev', () => {
+  const door = (headers: Record<string, string>): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      get(`${app.origin}/dev/fixtures`, { headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      }).on('error', reject);
+    });
+
+  it('are shut to web pages: by a name that was made to lead here, or from another site', async () => {
+    const { port } = new URL(app.origin);
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`]) expect(await door({ host }), host).toBe(200);
+    for (const host of [`evil.example:${port}`, `127.0.0.1.evil.example:${port}`, 'localhost.evil.example'])
+      expect(await door({ host }), host).not.toBe(200);
+    expect(await door({ origin: 'https://evil.example' })).toBe(404);
+    expect(await door({ origin: 'null' })).toBe(404);
+    expect(await door({ origin: `http://localhost:5173` })).toBe(200);
+  });
+
+  it('are shut to what a proxy on this machine passes on', async () => {
+    for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip']) expect(await door({ [name]: '127.0.0.1' }), name).toBe(404);
   });
 });
 

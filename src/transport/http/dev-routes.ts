@@ -1,7 +1,6 @@
 /** The doors of `tmcp dev` as routes: JSON in, JSON out, for this machine only. Anybody else is told that there is nothing. */
 import { decodeFrame, UndecodableFrame } from '../../protocol/codec.ts';
 import { asTmcpError, TmcpError } from '../../protocol/errors.ts';
-import { isLoopback } from '../client-address.ts';
 import type { GatewayOptions } from './gateway.ts';
 
 /** `METHOD name` to what answers `METHOD /dev/name`. */
@@ -19,8 +18,7 @@ export function devRoutes(doors: DevDoors): GatewayOptions['routes'] {
       route: {
         bodyBytes,
         async handle(exchange, body) {
-          // The peer alone may be a proxy of this machine, the told address alone may be told by anybody.
-          if (!isLoopback(exchange.peer) || !isLoopback(exchange.ip)) {
+          if (!exchange.local) {
             exchange.fail(new TmcpError('NOT_FOUND'));
             return;
           }

@@ -9,7 +9,7 @@ import { newId } from '../../ids.ts';
 import { encode } from '../../protocol/codec.ts';
 import type { TmcpError } from '../../protocol/errors.ts';
 import { toIso } from '../../protocol/schemas.ts';
-import { clientAddress, socketAddress } from '../client-address.ts';
+import { clientAddress, isLoopback, saysLoopback, socketAddress } from '../client-address.ts';
 import type { HttpRequest, HttpResponse } from '../uws.ts';
 import type { GatewayContext } from './context.ts';
 import { errorBody } from './error-body.ts';
@@ -47,6 +47,8 @@ export class Exchange {
   /** The address of whoever opened the connection. */
   readonly peer: string;
   readonly ifNoneMatch: string;
+  /** Whether it comes from this machine and is meant for it; looked at only for the doors of dev. */
+  readonly local: boolean;
   /** The pattern of the route, for logs and metrics; the path itself may hold what people wrote. */
   route = 'none';
   /** The caller, for the log. */
@@ -77,6 +79,7 @@ export class Exchange {
     this.ip = clientAddress(res, req, context.trustProxyHops);
     this.peer = context.trustProxyHops === 0 ? this.ip : socketAddress(res);
     this.ifNoneMatch = req.getHeader('if-none-match');
+    this.local = this.path.startsWith('/dev/') && isLoopback(this.peer) && isLoopback(this.ip) && saysLoopback(req, context.trustProxyHops);
     res.onAborted(() => {
       this.aborted = true;
       this.#onAborted?.();
