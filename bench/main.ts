@@ -24,7 +24,12 @@ if (load === undefined) {
   process.exit(name === undefined ? 0 : 2);
 }
 const scenario = await load();
-const result = await scenario.run({ seconds: Number(values.seconds), rounds: Number(values.rounds), sockets: Number(values.sockets), depth: Number(values.depth) });
+const result = await scenario.run({
+  seconds: Number(values.seconds),
+  rounds: Number(values.rounds),
+  sockets: Number(values.sockets),
+  depth: Number(values.depth),
+});
 if (values.json !== undefined) {
   const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length, kernel: release() };
   writeFileSync(values.json, `${JSON.stringify({ scenario: name, machine, ...result }, null, 2)}\n`);

@@ -162,7 +162,18 @@ async function assemble(options: AppOptions) {
     lifetimes: { accessTokenS: config.tokenTtlS },
     rateScale: config.rateLimits === 'relaxed' ? 1000 : 1,
     onEvent: (event) => {
-      log.info({ event: event.type, userId: event.userId, appId: event.clientId, grantId: event.grantId, scopes: event.scopes, clientIp: event.ip, reason: event.reason }, 'identity');
+      log.info(
+        {
+          event: event.type,
+          userId: event.userId,
+          appId: event.clientId,
+          grantId: event.grantId,
+          scopes: event.scopes,
+          clientIp: event.ip,
+          reason: event.reason,
+        },
+        'identity',
+      );
       if (event.type.startsWith('sign_in')) metrics.authenticationAttempts.with(event.type === 'sign_in.ok' ? 'ok' : 'refused').inc();
     },
     onFault: (error) => log.error({ err: error }, 'a fault of the identity server'),
@@ -194,7 +205,9 @@ async function assemble(options: AppOptions) {
         dbEpoch,
         clock,
         onForgotten(address, version) {
-          forgetTombstones(database, address, version).catch((error: unknown) => log.warn({ address, err: error }, 'forgotten tombstones could not be taken away'));
+          forgetTombstones(database, address, version).catch((error: unknown) =>
+            log.warn({ address, err: error }, 'forgotten tombstones could not be taken away'),
+          );
         },
       }),
       createPaymentBehaviour({
@@ -246,7 +259,30 @@ async function assemble(options: AppOptions) {
     hashKey: createHmac('sha256', secrets.pepper).update('inputs under idempotency keys').digest(),
   });
   return {
-    node, metrics, journal, store, bus, redis, buckets, resumes, revocations, identity, identityStore, keys, hasher, wallet, dbEpoch, registry, timers, outbox, gate, ask, clock, log, database, config,
+    node,
+    metrics,
+    journal,
+    store,
+    bus,
+    redis,
+    buckets,
+    resumes,
+    revocations,
+    identity,
+    identityStore,
+    keys,
+    hasher,
+    wallet,
+    dbEpoch,
+    registry,
+    timers,
+    outbox,
+    gate,
+    ask,
+    clock,
+    log,
+    database,
+    config,
     publicUrl: options.publicUrl,
   };
 }
@@ -293,7 +329,9 @@ export async function startApp(options: AppOptions): Promise<App> {
   let upkeep = (): void => {};
   const keepUp = (): void => {
     upkeep = clock.after(upkeepEveryMs, () => {
-      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) => log.warn({ err: error }, 'upkeep failed'));
+      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) =>
+        log.warn({ err: error }, 'upkeep failed'),
+      );
       keepUp();
     });
   };

@@ -30,11 +30,14 @@ export class SystemClock implements Clock {
     const dueAt = this.#elapsed() + ms;
     const arm = (): void => {
       const left = Math.max(0, Math.ceil(dueAt - this.#elapsed()));
-      handle = setTimeout(() => {
-        this.#waiting.delete(handle);
-        if (dueAt > this.#elapsed()) arm();
-        else fn();
-      }, Math.min(left, longest));
+      handle = setTimeout(
+        () => {
+          this.#waiting.delete(handle);
+          if (dueAt > this.#elapsed()) arm();
+          else fn();
+        },
+        Math.min(left, longest),
+      );
       handle.unref();
       this.#waiting.set(handle, { dueAt, fn });
     };

@@ -81,7 +81,8 @@ function settings(chosen: 'dev' | 'serve'): Settings {
 
 function positive(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1_000_000) throw new InvalidArgumentError('must be a whole number from 1 to 1,000,000');
+  if (!Number.isInteger(value) || value < 1 || value > 1_000_000)
+    throw new InvalidArgumentError('must be a whole number from 1 to 1,000,000');
   return value;
 }
 
@@ -98,7 +99,8 @@ function mode(text: string): 'dev' | 'serve' {
 
 program.parseAsync().catch((error: unknown) => {
   // A wrong configuration or a taken port is the operator's to mend: one clear text, no stack.
-  const expected = error instanceof ConfigError || (error as NodeJS.ErrnoException).code !== undefined || (error as Error).name === 'StartError';
+  const expected =
+    error instanceof ConfigError || (error as NodeJS.ErrnoException).code !== undefined || (error as Error).name === 'StartError';
   process.stderr.write(`${expected ? (error as Error).message : ((error as Error).stack ?? String(error))}\n`);
   process.exit(1);
 });

@@ -12,7 +12,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 /** Starts `node args` on `core`; the process is killed when this one ends. */
 export function startPinned(core: number, args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-  const child = spawn('taskset', ['-c', String(core), process.execPath, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn('taskset', ['-c', String(core), process.execPath, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   children.add(child);
   child.once('exit', () => children.delete(child));
   return child;

@@ -79,13 +79,17 @@ export class RawSocket {
 
 /** A masked client frame with a zero mask, so that the payload stands in it as it is. */
 export function clientFrame(payload: Uint8Array, opcode = 2): Buffer {
-  const head = payload.length < 126 ? Buffer.from([0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0]) : Buffer.from([0x80 | opcode, 0x80 | 126, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]);
+  const head =
+    payload.length < 126
+      ? Buffer.from([0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0])
+      : Buffer.from([0x80 | opcode, 0x80 | 126, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]);
   return Buffer.concat([head, payload]);
 }
 
 /** A MessagePack request whose id is always five bytes, with the place of that id in the frame. */
 export function requestFrame(method: string, params: Uint8Array): { readonly frame: Buffer; readonly idAt: number } {
-  const text = (value: string): Buffer => Buffer.concat([value.length < 32 ? Buffer.from([0xa0 | value.length]) : Buffer.from([0xd9, value.length]), Buffer.from(value)]);
+  const text = (value: string): Buffer =>
+    Buffer.concat([value.length < 32 ? Buffer.from([0xa0 | value.length]) : Buffer.from([0xd9, value.length]), Buffer.from(value)]);
   const before = Buffer.concat([Buffer.from([0x83]), text('id'), Buffer.from([0xce])]);
   const payload = Buffer.concat([before, Buffer.alloc(4), text('method'), text(method), text('params'), params]);
   const frame = clientFrame(payload);
@@ -105,7 +109,12 @@ export class Asker {
   answers = 0;
   running = true;
 
-  constructor(socket: RawSocket, request: { readonly frame: Buffer; readonly idAt: number }, check: (decoded: unknown) => boolean, onFault: (why: string) => void) {
+  constructor(
+    socket: RawSocket,
+    request: { readonly frame: Buffer; readonly idAt: number },
+    check: (decoded: unknown) => boolean,
+    onFault: (why: string) => void,
+  ) {
     this.#socket = socket;
     this.#frame = request.frame;
     this.#idAt = request.idAt;

@@ -75,16 +75,32 @@ function once(socket: RawSocket, method: string, params: unknown): Promise<{ res
   });
 }
 
-export async function run({ seconds, rounds, sockets, depth }: Options): Promise<{ readonly figures: unknown; readonly ratios: Record<string, number> }> {
+export async function run({
+  seconds,
+  rounds,
+  sockets,
+  depth,
+}: Options): Promise<{ readonly figures: unknown; readonly ratios: Record<string, number> }> {
   pinSelf(1);
   const dataDir = mkdtempSync(join(tmpdir(), 'tmcp-bench-'));
   const reference = startPinned(0, [here('./reference-server.mjs')]);
-  const referencePort = await new Promise<number>((resolve) => reference.stdout?.once('data', (text: Buffer) => resolve(Number(text.toString()))));
+  const referencePort = await new Promise<number>((resolve) =>
+    reference.stdout?.once('data', (text: Buffer) => resolve(Number(text.toString()))),
+  );
   const port = await freePort();
-  const server = startPinned(0, [here('../../dist/main.js'), 'dev'], { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_RATE_LIMITS: 'relaxed' });
+  const server = startPinned(0, [here('../../dist/main.js'), 'dev'], {
+    TMCP_PORT: String(port),
+    TMCP_DATA_DIR: dataDir,
+    TMCP_METRICS_PORT: '0',
+    TMCP_RATE_LIMITS: 'relaxed',
+  });
   const origin = `http://127.0.0.1:${port}`;
   const post = async <T>(path: string, body: unknown): Promise<T> => {
-    const response = await fetch(origin + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const response = await fetch(origin + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   };
@@ -99,7 +115,11 @@ export async function run({ seconds, rounds, sockets, depth }: Options): Promise
       askers: await openAskers(port, sockets, async (socket, index) => {
         const user_id = `@bench-${index}:tween.example`;
         await post('/dev/users', { user_id });
-        const { access_token } = await post<{ access_token: string }>('/dev/token', { user_id, app_id: 'ma_demo_shop', scopes: ['storage:read', 'storage:write'] });
+        const { access_token } = await post<{ access_token: string }>('/dev/token', {
+          user_id,
+          app_id: 'ma_demo_shop',
+          scopes: ['storage:read', 'storage:write'],
+        });
         for (const [method, params] of [
           ['tween.session.open', { token: access_token }],
           ['tween.storage.set', { key: 'bench', value }],
@@ -123,8 +143,16 @@ export async function run({ seconds, rounds, sockets, depth }: Options): Promise
       'CPU µs a message': Number(median(list.map(({ cpuUs }) => cpuUs)).toFixed(2)),
     });
     console.table([row('R: uWebSockets.js + msgpackr', theirs), row('TMCP tween.storage.get', mine)]);
-    console.log(`CPU a message against R: median ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}), ${rounds} rounds of ${seconds} s, ${sockets} sockets, ${depth} in flight each`);
-    return { figures: { reference: theirs, tmcp: mine }, ratios: { cpu_vs_R: median(ratios), throughput_vs_R: median(mine.map((round, index) => round.perSecond / (theirs[index] as Round).perSecond)) } };
+    console.log(
+      `CPU a message against R: median ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}), ${rounds} rounds of ${seconds} s, ${sockets} sockets, ${depth} in flight each`,
+    );
+    return {
+      figures: { reference: theirs, tmcp: mine },
+      ratios: {
+        cpu_vs_R: median(ratios),
+        throughput_vs_R: median(mine.map((round, index) => round.perSecond / (theirs[index] as Round).perSecond)),
+      },
+    };
   } finally {
     await Promise.all([stop(server), stop(reference)]);
     rmSync(dataDir, { recursive: true, force: true });

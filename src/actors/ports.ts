@@ -197,7 +197,12 @@ export type WalletRefusal =
  */
 export type WalletOutcome<T> =
   | { readonly kind: 'done'; readonly value: T }
-  | { readonly kind: 'refused'; readonly code: WalletRefusal; readonly message: string; readonly details?: Readonly<Record<string, unknown>> }
+  | {
+      readonly kind: 'refused';
+      readonly code: WalletRefusal;
+      readonly message: string;
+      readonly details?: Readonly<Record<string, unknown>>;
+    }
   | { readonly kind: 'unavailable'; readonly reason: string; readonly retryAfterMs: number }
   | { readonly kind: 'unknown'; readonly reason: string };
 
@@ -262,8 +267,16 @@ export interface Wallet {
   ensureAccount(userId: string, currency: string): Promise<WalletOutcome<WalletAccount>>;
   /** The wallet id that receives a mini-app's payments; made when there is none. */
   ensureMerchant(appId: string, name: string): Promise<WalletOutcome<{ readonly walletId: string }>>;
-  transactions(userId: string, page: { readonly limit: number; readonly offset: number }): Promise<WalletOutcome<{ readonly transactions: readonly WalletTransaction[]; readonly total: number }>>;
-  policy(request: { readonly userId: string; readonly reference: string; readonly amountMinor: number; readonly currency: string }): Promise<WalletOutcome<WalletPolicy>>;
+  transactions(
+    userId: string,
+    page: { readonly limit: number; readonly offset: number },
+  ): Promise<WalletOutcome<{ readonly transactions: readonly WalletTransaction[]; readonly total: number }>>;
+  policy(request: {
+    readonly userId: string;
+    readonly reference: string;
+    readonly amountMinor: number;
+    readonly currency: string;
+  }): Promise<WalletOutcome<WalletPolicy>>;
   charge(request: ChargeRequest): Promise<WalletOutcome<WalletCharge>>;
   /** The charge under our reference: `done` with a charge, `done` with null when the wallet never booked one, or `refused` as it was then. */
   findCharge(reference: string): Promise<WalletOutcome<WalletCharge | null>>;
@@ -363,5 +376,8 @@ export interface ResumeStore {
 
 /** Buckets keyed by address, client or app. Errors: none; when the store is away it answers from a local share. */
 export interface SharedBuckets {
-  take(key: string, bucket: { readonly capacity: number; readonly windowMs: number }): Promise<{ readonly ok: boolean; readonly retryAfterS: number }>;
+  take(
+    key: string,
+    bucket: { readonly capacity: number; readonly windowMs: number },
+  ): Promise<{ readonly ok: boolean; readonly retryAfterS: number }>;
 }

@@ -67,7 +67,9 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
 async function postgres(config: Config): Promise<string> {
   if (config.databaseUrl === undefined) return `embedded, in ${config.dataDir}`;
   const database = await openPostgres(config.databaseUrl, { poolSize: 1 }).catch((error: unknown) => {
-    throw new Error(`cannot be reached (${error instanceof Error ? error.message : String(error)}); check DATABASE_URL and that it listens`);
+    throw new Error(
+      `cannot be reached (${error instanceof Error ? error.message : String(error)}); check DATABASE_URL and that it listens`,
+    );
   });
   try {
     const facts = await checkDatabase(database, config.unsafeDatabase);
@@ -107,7 +109,8 @@ async function wallet(config: Config): Promise<string> {
   const client = createTweenPayWallet({ url: config.walletUrl, token: config.walletToken, timeoutMs: config.walletTimeoutMs });
   try {
     const outcome = await client.account('@doctor:tmcp.invalid');
-    if (outcome.kind === 'unavailable' || outcome.kind === 'unknown') throw new Error(`does not answer (${outcome.reason}); check TMCP_WALLET_URL and TMCP_WALLET_TOKEN`);
+    if (outcome.kind === 'unavailable' || outcome.kind === 'unknown')
+      throw new Error(`does not answer (${outcome.reason}); check TMCP_WALLET_URL and TMCP_WALLET_TOKEN`);
     return 'answers';
   } finally {
     await client.close();
@@ -117,7 +120,9 @@ async function wallet(config: Config): Promise<string> {
 /** Soft limit of open files, from the kernel; 0 when it does not say. */
 function openFileLimit(): number {
   try {
-    const line = readFileSync('/proc/self/limits', 'utf8').split('\n').find((row) => row.startsWith('Max open files'));
+    const line = readFileSync('/proc/self/limits', 'utf8')
+      .split('\n')
+      .find((row) => row.startsWith('Max open files'));
     const soft = line?.split(/\s{2,}/)[1];
     return soft === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(soft ?? 0);
   } catch {

@@ -12,7 +12,8 @@ export async function runServe({ config, log }: Settings): Promise<void> {
   watchFaults(log);
   log.info({ config: maskedConfig(config) }, 'starting');
   const { signingKeys, masterKeys, pepper, cookieKeys, walletUrl, walletToken, publicUrl } = config;
-  if (!signingKeys || !masterKeys || !pepper || !cookieKeys || !walletUrl || !walletToken || !publicUrl) throw new Error('serve was started with an incomplete configuration');
+  if (!signingKeys || !masterKeys || !pepper || !cookieKeys || !walletUrl || !walletToken || !publicUrl)
+    throw new Error('serve was started with an incomplete configuration');
   const database = await openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke'));
   const app = await startApp({
     config,

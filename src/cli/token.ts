@@ -17,7 +17,12 @@ export async function runToken({ config }: Settings, options: TokenOptions): Pro
   for (let n = 1; n <= options.count; n++) {
     const user = options.spread ? options.user.replace(':', `-${n}:`) : options.user;
     if (options.spread) await door(origin, 'users', { user_id: user, balance: 1000 });
-    const { access_token } = await door<{ access_token: string }>(origin, 'token', { user_id: user, app_id: options.app, scopes, expires_in: options.expiresIn });
+    const { access_token } = await door<{ access_token: string }>(origin, 'token', {
+      user_id: user,
+      app_id: options.app,
+      scopes,
+      expires_in: options.expiresIn,
+    });
     process.stdout.write(`${access_token}\n`);
   }
 }
@@ -25,7 +30,11 @@ export async function runToken({ config }: Settings, options: TokenOptions): Pro
 async function door<T>(origin: string, name: string, body: unknown): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(`${origin}/dev/${name}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    response = await fetch(`${origin}/dev/${name}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
   } catch {
     throw startError(`No server answers at ${origin}: start \`tmcp dev\` first, with the same TMCP_PORT.`);
   }

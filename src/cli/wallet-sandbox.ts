@@ -3,7 +3,13 @@ import { mkdirSync } from 'node:fs';
 import { startWalletSandbox } from '../wallet-sandbox/sandbox.ts';
 
 /** Runs until a signal, or until the channel to a parent closes. */
-export async function runWalletSandbox(options: { readonly port: number; readonly host: string; readonly dataDir?: string; readonly token: string; readonly fsync: boolean }): Promise<void> {
+export async function runWalletSandbox(options: {
+  readonly port: number;
+  readonly host: string;
+  readonly dataDir?: string;
+  readonly token: string;
+  readonly fsync: boolean;
+}): Promise<void> {
   if (options.dataDir !== undefined) mkdirSync(options.dataDir, { recursive: true });
   const sandbox = await startWalletSandbox({ ...options, dataDir: options.dataDir });
   const stop = (): void => {

@@ -21,15 +21,18 @@ export class DevState {
     const found = await this.#find<T>(name);
     if (found !== undefined) return found;
     const drawn = await draw();
-    await this.#db.query('INSERT INTO dev_state (name, value) VALUES ($1, $2::jsonb) ON CONFLICT (name) DO NOTHING', [name, JSON.stringify(drawn)]);
+    await this.#db.query('INSERT INTO dev_state (name, value) VALUES ($1, $2::jsonb) ON CONFLICT (name) DO NOTHING', [
+      name,
+      JSON.stringify(drawn),
+    ]);
     return (await this.#find<T>(name)) ?? drawn;
   }
 
   async put(name: string, value: unknown): Promise<void> {
-    await this.#db.query('INSERT INTO dev_state (name, value) VALUES ($1, $2::jsonb) ON CONFLICT (name) DO UPDATE SET value = excluded.value', [
-      name,
-      JSON.stringify(value),
-    ]);
+    await this.#db.query(
+      'INSERT INTO dev_state (name, value) VALUES ($1, $2::jsonb) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+      [name, JSON.stringify(value)],
+    );
   }
 
   async #find<T>(name: string): Promise<T | undefined> {

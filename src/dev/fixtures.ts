@@ -45,7 +45,9 @@ export interface Fixtures {
 
 /** Secrets of the fixtures, drawn once. */
 export interface FixtureSecrets {
-  readonly users: Readonly<Record<string, { readonly password: string; readonly pin: string; readonly totpSecret: string; readonly deviceKey: string }>>;
+  readonly users: Readonly<
+    Record<string, { readonly password: string; readonly pin: string; readonly totpSecret: string; readonly deviceKey: string }>
+  >;
   readonly backendSecret: string;
   readonly hostSecret: string;
 }

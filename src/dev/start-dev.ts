@@ -17,7 +17,17 @@ import { toIso } from '../protocol/schemas.ts';
 import { generateSigningKey } from '../transport/tokens/signing-keys.ts';
 import { DevState } from './dev-state.ts';
 import { createDoors } from './doors.ts';
-import { drawAllSecrets, drawSecrets, type FixtureApp, type Fixtures, type FixtureSecrets, type FixtureUser, fixtureApps, fixtureDeviceId, fixturePeople } from './fixtures.ts';
+import {
+  drawAllSecrets,
+  drawSecrets,
+  type FixtureApp,
+  type Fixtures,
+  type FixtureSecrets,
+  type FixtureUser,
+  fixtureApps,
+  fixtureDeviceId,
+  fixturePeople,
+} from './fixtures.ts';
 
 export interface DevServer extends AsyncDisposable {
   readonly app: App;
@@ -34,7 +44,10 @@ interface Sandbox {
 
 /** Starts it all. Resolves when the first authenticated request can be answered. */
 export async function startDev(config: Config, log: Logger): Promise<DevServer> {
-  const [database, signingKey] = await Promise.all([openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke')), generateSigningKey()]);
+  const [database, signingKey] = await Promise.all([
+    openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke')),
+    generateSigningKey(),
+  ]);
   const state = await DevState.open(database);
   const clock = new SystemClock();
   const ahead = await state.once('clock_ahead_ms', () => 0);
@@ -59,7 +72,12 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
   const publicUrl = config.publicUrl ?? `http://127.0.0.1:${config.port}`;
   const apps = fixtureApps(publicUrl, drawn);
   const users: FixtureUser[] = [];
-  const fixtures = (): Fixtures => ({ users, apps, wallet: { url: sandbox.url, admin_url: sandbox.adminUrl }, server_time: toIso(clock.now()) });
+  const fixtures = (): Fixtures => ({
+    users,
+    apps,
+    wallet: { url: sandbox.url, admin_url: sandbox.adminUrl },
+    server_time: toIso(clock.now()),
+  });
   const app = await startApp({
     config,
     secrets,
@@ -75,7 +93,8 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
         state,
         fixtures,
         mint: (request) => parts.identity.mintTep(request),
-        addUser: async (userId, balance) => addPerson(parts, sandbox, { userId, displayName: userId, balance }, await state.once(`user ${userId}`, drawSecrets)),
+        addUser: async (userId, balance) =>
+          addPerson(parts, sandbox, { userId, displayName: userId, balance }, await state.once(`user ${userId}`, drawSecrets)),
       }),
   });
   return {
@@ -89,7 +108,13 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
   };
 }
 
-async function seed(parts: AppParts, sandbox: Sandbox, apps: readonly FixtureApp[], drawn: FixtureSecrets, users: FixtureUser[]): Promise<void> {
+async function seed(
+  parts: AppParts,
+  sandbox: Sandbox,
+  apps: readonly FixtureApp[],
+  drawn: FixtureSecrets,
+  users: FixtureUser[],
+): Promise<void> {
   for (const app of apps) {
     await seedApp(parts.identityStore, {
       appId: app.app_id,

@@ -11,7 +11,14 @@ import { storageOperations } from './operations/storage.ts';
 import { syncOperations } from './operations/sync.ts';
 import { walletOperations } from './operations/wallet.ts';
 
-export const catalogue = [...sessionOperations, ...accountOperations, ...walletOperations, ...paymentOperations, ...storageOperations, ...syncOperations] as const;
+export const catalogue = [
+  ...sessionOperations,
+  ...accountOperations,
+  ...walletOperations,
+  ...paymentOperations,
+  ...storageOperations,
+  ...syncOperations,
+] as const;
 
 type Entry = (typeof catalogue)[number];
 /** Every method name. */

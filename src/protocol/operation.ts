@@ -76,7 +76,12 @@ export const commonErrors: readonly ErrorCode[] = [
 ];
 
 /** An idempotency key: 1 to 255 printable ASCII characters. */
-export const IdempotencyKey = Type.String({ minLength: 1, maxLength: 255, pattern: '^[\\x20-\\x7e]+$', description: 'Same key and same input: the first answer again' });
+export const IdempotencyKey = Type.String({
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^[\\x20-\\x7e]+$',
+  description: 'Same key and same input: the first answer again',
+});
 
 /** An object schema that refuses members it does not name. */
 export function strictObject<T extends Record<string, TSchema>>(properties: T, description?: string): TObject<T> {

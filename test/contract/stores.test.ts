@@ -179,7 +179,8 @@ describe.each(engines)('stores on $name', (engine) => {
 
   it('upkeep goes on until nothing is past its time, or for so many rounds', async () => {
     const now = limits.tombstoneMs * 2;
-    const answers = (from: number) => Array.from({ length: 1_100 }, (_, n) => ({ scope: `many|${from + n}`, inputHash: '', result: new Uint8Array(1), expiresAt: 1 }));
+    const answers = (from: number) =>
+      Array.from({ length: 1_100 }, (_, n) => ({ scope: `many|${from + n}`, inputHash: '', result: new Uint8Array(1), expiresAt: 1 }));
     await opened.append(entryOf('vault:many', 0, { idempotency: answers(0) }));
     await opened.append(entryOf('vault:many', 1, { idempotency: answers(1_100) }));
     expect((await purgeExpired(db, now, 1)).answers).toBe(1_000);
@@ -196,7 +197,9 @@ describe.each(engines)('stores on $name', (engine) => {
     );
     const index = await vaults.index('vault:dead');
     expect(index).toHaveLength(20_001);
-    expect(index.filter(({ deleted }) => deleted).reduce((least, { version }) => Math.min(least, version), Number.POSITIVE_INFINITY)).toBe(5_002);
+    expect(index.filter(({ deleted }) => deleted).reduce((least, { version }) => Math.min(least, version), Number.POSITIVE_INFINITY)).toBe(
+      5_002,
+    );
     expect(index.some(({ key }) => key === 'alive')).toBe(true);
     await forgetTombstones(db, 'vault:dead', 12_001);
     await forgetTombstones(db, 'vault:dead', 12_001);

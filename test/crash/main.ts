@@ -51,7 +51,12 @@ const env: Record<string, string> = {
 async function post<T>(path: string, body: unknown): Promise<T> {
   for (;;) {
     try {
-      const response = await fetch(origin + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal: AbortSignal.timeout(5_000) });
+      const response = await fetch(origin + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(5_000),
+      });
       if (response.ok) return (await response.json()) as T;
       if (response.status < 500) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
     } catch (error) {
@@ -68,7 +73,8 @@ function pause(ms: number): Promise<void> {
 function connectAs(userId: string): Client {
   return createClient({
     url: `${origin.replace('http', 'ws')}/v1/live`,
-    token: async () => (await post<{ access_token: string }>('/dev/token', { user_id: userId, app_id: 'ma_demo_shop', scopes })).access_token,
+    token: async () =>
+      (await post<{ access_token: string }>('/dev/token', { user_id: userId, app_id: 'ma_demo_shop', scopes })).access_token,
     deviceId: `crash-${userId.slice(1, userId.indexOf(':'))}`,
     WebSocket: WebSocket as unknown as SocketConstructor,
     timeoutMs: 20_000,
@@ -143,7 +149,13 @@ async function orLost<T>(paid: Paid, work: () => Promise<T>): Promise<T | undefi
 }
 
 async function payOne(payer: Payer): Promise<void> {
-  const request = { amount: 1.25, currency: 'USD', description: 'crash test', merchant_order_id: randomUUID(), idempotency_key: randomUUID() };
+  const request = {
+    amount: 1.25,
+    currency: 'USD',
+    description: 'crash test',
+    merchant_order_id: randomUUID(),
+    idempotency_key: randomUUID(),
+  };
   const payment = await insist(() => payer.client.call('tween.wallet.pay', request));
   if (payment === undefined) return;
   const paid: Paid = { paymentId: payment.payment_id, answers: new Set(), lost: false };
@@ -154,7 +166,11 @@ async function payOne(payer: Payer): Promise<void> {
     if (known.status !== 'pending_authorization') return known;
     const timestamp = new Date().toISOString();
     const signature = sign('sha256', Buffer.from(`${paid.paymentId}:1.25:USD:${timestamp}`), key).toString('base64');
-    return payer.client.call('tween.payment.authorize', { payment_id: paid.paymentId, signature, device_id: payer.user.device.device_id, timestamp }, { repeat: false });
+    return payer.client.call(
+      'tween.payment.authorize',
+      { payment_id: paid.paymentId, signature, device_id: payer.user.device.device_id, timestamp },
+      { repeat: false },
+    );
   };
   const view = await orLost(paid, () => insist(authorize));
   if (view !== undefined && final(view.status)) paid.answers.add(view.status);
@@ -171,9 +187,14 @@ function final(status: string): boolean {
 // --- the run -------------------------------------------------------------------------------------------------------------------
 
 async function main(): Promise<number> {
-  const wallet = await startTmcp(['wallet-sandbox', '--port', String(walletPort), '--data-dir', dataDir, '--token', walletToken], {}, `http://127.0.0.1:${walletPort}/healthz`);
+  const wallet = await startTmcp(
+    ['wallet-sandbox', '--port', String(walletPort), '--data-dir', dataDir, '--token', walletToken],
+    {},
+    `http://127.0.0.1:${walletPort}/healthz`,
+  );
   let server: Running = await startTmcp(['dev'], env, `${origin}/readyz`);
-  const seed = async (name: string): Promise<FixtureUser> => post<FixtureUser>('/dev/users', { user_id: `@${name}:tween.example`, balance: 100_000 });
+  const seed = async (name: string): Promise<FixtureUser> =>
+    post<FixtureUser>('/dev/users', { user_id: `@${name}:tween.example`, balance: 100_000 });
   const writers: Writer[] = [];
   for (let i = 0; i < Number(values.writers); i++) {
     const user = await seed(`writer-${i}`);
@@ -193,7 +214,8 @@ async function main(): Promise<number> {
     await pause(300 + Math.random() * 1_200);
     await server.kill('SIGKILL');
     server = await startTmcp(['dev'], env, `${origin}/readyz`);
-    if (kill % 10 === 0 || kill === kills) process.stderr.write(`${kill} kills, ${count(writers)} writes answered, ${payments(payers)} payments\n`);
+    if (kill % 10 === 0 || kill === kills)
+      process.stderr.write(`${kill} kills, ${count(writers)} writes answered, ${payments(payers)} payments\n`);
   }
   if (fault !== undefined) throw fault;
   await pause(1_000);
@@ -278,7 +300,9 @@ async function answeredWithoutCharge(payers: readonly Payer[]): Promise<number> 
   for (const { paid } of payers) {
     for (const { paymentId, answers } of paid.values()) {
       if (!answers.has('completed')) continue;
-      const { charges } = (await (await fetch(`${env['TMCP_WALLET_URL']}/admin/charges?reference=${paymentId}`)).json()) as { charges: unknown[] };
+      const { charges } = (await (await fetch(`${env['TMCP_WALLET_URL']}/admin/charges?reference=${paymentId}`)).json()) as {
+        charges: unknown[];
+      };
       if (charges.length !== 1) missing++;
     }
   }

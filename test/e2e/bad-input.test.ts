@@ -36,10 +36,14 @@ async function overHttp(operation: Operation, input: Readonly<Record<string, unk
   });
   const url = new URL(path, app.origin);
   const bodyless = http.method === 'GET' || http.method === 'DELETE';
-  if (bodyless) for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, typeof value === 'string' ? value : JSON.stringify(value));
+  if (bodyless)
+    for (const [name, value] of Object.entries(rest)) url.searchParams.set(name, typeof value === 'string' ? value : JSON.stringify(value));
   const response = await fetch(url, {
     method: http.method,
-    headers: { ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }), ...(bodyless ? {} : { 'content-type': 'application/json' }) },
+    headers: {
+      ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+      ...(bodyless ? {} : { 'content-type': 'application/json' }),
+    },
     ...(bodyless ? {} : { body: JSON.stringify(rest) }),
   });
   const body = await response.text();
@@ -60,7 +64,8 @@ async function overLive(client: Client, operation: Operation, input: unknown): P
 const sampleOf = (operation: Operation): Readonly<Record<string, unknown>> => samples[operation.name as keyof typeof samples];
 
 const isText = (operation: Operation, member: string | undefined): boolean =>
-  (operation.input as unknown as { properties: Record<string, { type?: string; anyOf?: unknown }> }).properties[member ?? '']?.type === 'string';
+  (operation.input as unknown as { properties: Record<string, { type?: string; anyOf?: unknown }> }).properties[member ?? '']?.type ===
+  'string';
 
 /** A fingerprint of what alice has: it must not change. */
 async function everything(): Promise<string> {
@@ -72,7 +77,9 @@ async function everything(): Promise<string> {
     reader.call('tween.wallet.getBalance', {}),
     reader.call('tween.wallet.getTransactions', {}),
   ]);
-  const { records } = await app.dev.app.parts.database.query<{ records: number }>('select count(*) as records from records').then(([row]) => row ?? { records: -1 });
+  const { records } = await app.dev.app.parts.database
+    .query<{ records: number }>('select count(*) as records from records')
+    .then(([row]) => row ?? { records: -1 });
   await reader.close();
   return JSON.stringify({ list, usage, devices, balance, transactions, records });
 }
@@ -127,7 +134,10 @@ describe.each(actorOperations.map((operation) => [operation.name, operation] as 
   if (operation.scopes.length === 0) return;
   it('refuses a token without its scope with 403 on both bindings', async () => {
     expect(await overHttp(operation, sampleOf(operation), unscoped)).toMatchObject({ status: 403, code: 'INSUFFICIENT_PERMISSIONS' });
-    const without = await app.client(alice, allScopes.filter((scope) => !operation.scopes.includes(scope)));
+    const without = await app.client(
+      alice,
+      allScopes.filter((scope) => !operation.scopes.includes(scope)),
+    );
     expect(await overLive(without, operation, sampleOf(operation))).toBe('INSUFFICIENT_PERMISSIONS');
     await without.close();
   });
@@ -139,7 +149,9 @@ describe('revoked tokens', () => {
     const bearer = await app.token(carol, allScopes);
     const socket = await app.client(carol, allScopes);
     const closed = new Promise<void>((resolve) => socket.on('state', (state: string) => state === 'closed' && resolve()));
-    expect(await overHttp(actorOperations.find(({ name }) => name === 'tween.auth.revoke') as Operation, {}, bearer)).toMatchObject({ status: 200 });
+    expect(await overHttp(actorOperations.find(({ name }) => name === 'tween.auth.revoke') as Operation, {}, bearer)).toMatchObject({
+      status: 200,
+    });
     await closed;
     for (const operation of actorOperations) {
       expect(`${operation.name} ${(await overHttp(operation, sampleOf(operation), bearer)).status}`).toBe(`${operation.name} 401`);

@@ -12,10 +12,17 @@ import { freshDatabase, startPostgres } from '../support/postgres.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const main = join(root, 'dist/main.js');
-const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TMCP_|DATABASE_URL|REDIS_URL)/.test(name))) as Record<string, string>;
+const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TMCP_|DATABASE_URL|REDIS_URL)/.test(name))) as Record<
+  string,
+  string
+>;
 
 function tmcp(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { env: { ...clean, ...env }, encoding: 'utf8', timeout: 30_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    env: { ...clean, ...env },
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
   return { status, stdout, stderr };
 }
 
@@ -46,19 +53,32 @@ describe('tmcp serve', () => {
   it('without its configuration ends with one text that names everything missing', () => {
     const { status, stderr } = tmcp(['serve']);
     expect(status).not.toBe(0);
-    for (const name of ['DATABASE_URL', 'TMCP_SIGNING_KEYS', 'TMCP_MASTER_KEY', 'TMCP_PUBLIC_URL', 'TMCP_WALLET_URL']) expect(stderr).toContain(name);
+    for (const name of ['DATABASE_URL', 'TMCP_SIGNING_KEYS', 'TMCP_MASTER_KEY', 'TMCP_PUBLIC_URL', 'TMCP_WALLET_URL'])
+      expect(stderr).toContain(name);
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
   it('has no dev doors, answers readiness, and ends with 0 at SIGTERM', async () => {
     const walletPort = await freePort();
     const port = await freePort();
-    const wallet = await startTmcp(['wallet-sandbox', '--port', String(walletPort), '--token', 'wallet-token-for-the-tests'], {}, `http://127.0.0.1:${walletPort}/healthz`);
+    const wallet = await startTmcp(
+      ['wallet-sandbox', '--port', String(walletPort), '--token', 'wallet-token-for-the-tests'],
+      {},
+      `http://127.0.0.1:${walletPort}/healthz`,
+    );
     let server: Running | undefined;
     try {
       server = await startTmcp(['serve'], serveEnv(await freshDatabase(), wallet.url, port), `http://127.0.0.1:${port}/readyz`);
-      for (const [method, name] of [['GET', 'fixtures'], ['POST', 'token'], ['POST', 'clock'], ['POST', 'users']] as const) {
-        const response = await fetch(`${server.url}/dev/${name}`, { method, ...(method === 'POST' ? { body: '{}', headers: { 'content-type': 'application/json' } } : {}) });
+      for (const [method, name] of [
+        ['GET', 'fixtures'],
+        ['POST', 'token'],
+        ['POST', 'clock'],
+        ['POST', 'users'],
+      ] as const) {
+        const response = await fetch(`${server.url}/dev/${name}`, {
+          method,
+          ...(method === 'POST' ? { body: '{}', headers: { 'content-type': 'application/json' } } : {}),
+        });
         expect(`${name} ${response.status}`).toBe(`${name} 404`);
       }
       expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
@@ -77,7 +97,11 @@ describe('tmcp serve', () => {
       expect(refused.status).not.toBe(0);
       expect(refused.stderr).toContain('fsync');
       const port = await freePort();
-      const server = await startTmcp(['serve'], { ...serveEnv(postgres.url, 'http://127.0.0.1:9', port), TMCP_UNSAFE_DATABASE: 'fsync=off' }, `http://127.0.0.1:${port}/readyz`);
+      const server = await startTmcp(
+        ['serve'],
+        { ...serveEnv(postgres.url, 'http://127.0.0.1:9', port), TMCP_UNSAFE_DATABASE: 'fsync=off' },
+        `http://127.0.0.1:${port}/readyz`,
+      );
       await server.kill('SIGKILL');
     } finally {
       await postgres.stop();
@@ -103,7 +127,11 @@ describe('tmcp dev', () => {
   beforeAll(async () => {
     dataDir = mkdtempSync(join(tmpdir(), 'tmcp-cli-'));
     port = await freePort();
-    server = await startTmcp(['dev'], { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_LOG_LEVEL: 'error' }, `http://127.0.0.1:${port}/readyz`);
+    server = await startTmcp(
+      ['dev'],
+      { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_LOG_LEVEL: 'error' },
+      `http://127.0.0.1:${port}/readyz`,
+    );
   });
 
   afterAll(async () => {
@@ -118,10 +146,21 @@ describe('tmcp dev', () => {
   });
 
   it('gives fixtures with everything a client needs', async () => {
-    const fixtures = (await (await fetch(`${server.url}/dev/fixtures`)).json()) as { users: Record<string, unknown>[]; apps: Record<string, unknown>[]; wallet: unknown };
+    const fixtures = (await (await fetch(`${server.url}/dev/fixtures`)).json()) as {
+      users: Record<string, unknown>[];
+      apps: Record<string, unknown>[];
+      wallet: unknown;
+    };
     expect(fixtures.users).toHaveLength(3);
     for (const user of fixtures.users) {
-      expect(user).toMatchObject({ user_id: expect.any(String), password: expect.any(String), pin: expect.stringMatching(/^\d{6}$/), totp_secret: expect.any(String), wallet_id: expect.any(String), balance: expect.any(Number) });
+      expect(user).toMatchObject({
+        user_id: expect.any(String),
+        password: expect.any(String),
+        pin: expect.stringMatching(/^\d{6}$/),
+        totp_secret: expect.any(String),
+        wallet_id: expect.any(String),
+        balance: expect.any(Number),
+      });
       expect(user['device']).toMatchObject({ device_id: expect.any(String), private_key: expect.stringContaining('BEGIN PRIVATE KEY') });
     }
     expect(fixtures.apps.map((app) => app['app_id'])).toEqual(['ma_demo_shop', 'ma_demo_backend', 'ma_official_host']);
@@ -129,7 +168,10 @@ describe('tmcp dev', () => {
   });
 
   it('tmcp token prints as many as asked for', () => {
-    const { status, stdout } = tmcp(['token', '--user', '@load:tween.example', '--app', 'ma_demo_shop', '--scope', 'storage:read', '--count', '3', '--spread'], { TMCP_PORT: String(port) });
+    const { status, stdout } = tmcp(
+      ['token', '--user', '@load:tween.example', '--app', 'ma_demo_shop', '--scope', 'storage:read', '--count', '3', '--spread'],
+      { TMCP_PORT: String(port) },
+    );
     expect(status).toBe(0);
     const tokens = stdout.trim().split('\n');
     expect(tokens).toHaveLength(3);
@@ -149,7 +191,11 @@ describe('tmcp dev', () => {
   it('survives SIGKILL: the same people, keys and data at the next start', async () => {
     const before = await (await fetch(`${server.url}/dev/fixtures`)).json();
     await server.kill('SIGKILL');
-    server = await startTmcp(['dev'], { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_LOG_LEVEL: 'error' }, `http://127.0.0.1:${port}/readyz`);
+    server = await startTmcp(
+      ['dev'],
+      { TMCP_PORT: String(port), TMCP_DATA_DIR: dataDir, TMCP_METRICS_PORT: '0', TMCP_LOG_LEVEL: 'error' },
+      `http://127.0.0.1:${port}/readyz`,
+    );
     const after = (await (await fetch(`${server.url}/dev/fixtures`)).json()) as { users: unknown };
     expect(after.users).toEqual((before as { users: unknown }).users);
   });

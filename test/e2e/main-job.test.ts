@@ -21,7 +21,13 @@ afterAll(async () => {
   await app[Symbol.asyncDispose]();
 });
 
-const request = (amount: number) => ({ amount, currency: 'USD', description: 'A purchase', merchant_order_id: randomUUID(), idempotency_key: randomUUID() });
+const request = (amount: number) => ({
+  amount,
+  currency: 'USD',
+  description: 'A purchase',
+  merchant_order_id: randomUUID(),
+  idempotency_key: randomUUID(),
+});
 
 function authorization(paymentId: string, amount: string) {
   const timestamp = new Date(app.now()).toISOString();
@@ -33,7 +39,11 @@ function authorization(paymentId: string, amount: string) {
 const balance = async (): Promise<number> => (await client.call('tween.wallet.getBalance', {})).balance.available;
 
 async function fault(body: unknown): Promise<void> {
-  const response = await fetch(`${app.wallet.adminUrl}/faults`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const response = await fetch(`${app.wallet.adminUrl}/faults`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
   expect(response.ok).toBe(true);
 }
 
@@ -65,7 +75,11 @@ describe('a payment', () => {
     expect(payment).toMatchObject({ status: 'pending_authorization', amount: 20, currency: 'USD', authorization_required: true });
     const authorized = authorization(payment.payment_id, '20.00');
     const done = await client.call('tween.payment.authorize', authorized);
-    expect(done).toMatchObject({ status: 'completed', payer: { user_id: alice.user_id, wallet_id: alice.wallet_id }, merchant: { miniapp_id: 'ma_demo_shop' } });
+    expect(done).toMatchObject({
+      status: 'completed',
+      payer: { user_id: alice.user_id, wallet_id: alice.wallet_id },
+      merchant: { miniapp_id: 'ma_demo_shop' },
+    });
     expect(done.txn_id).toBeTruthy();
     expect(await client.call('tween.payment.authorize', authorized)).toMatchObject({ status: 'completed', txn_id: done.txn_id });
     expect(Math.round((before - (await balance())) * 100)).toBe(2_000);
@@ -78,14 +92,27 @@ describe('a payment', () => {
     expect(challenge.methods.map(({ type }) => type)).toEqual(expect.arrayContaining(['totp', 'transaction_pin']));
     const code = await freshCode();
     const fresh = await challengeOf(first.payment_id, '75.00');
-    const verified = await client.call('tween.payment.verifyMfa', { payment_id: first.payment_id, challenge_id: fresh.challenge_id, method: 'totp', credentials: { code } });
+    const verified = await client.call('tween.payment.verifyMfa', {
+      payment_id: first.payment_id,
+      challenge_id: fresh.challenge_id,
+      method: 'totp',
+      credentials: { code },
+    });
     expect(verified).toMatchObject({ status: 'verified', proceed_to_processing: true, payment_status: 'completed' });
 
     const second = await client.call('tween.wallet.pay', request(75));
     const again = await challengeOf(second.payment_id, '75.00');
     const replay = { payment_id: second.payment_id, challenge_id: again.challenge_id, method: 'totp' as const, credentials: { code } };
-    await expect(client.call('tween.payment.verifyMfa', replay)).rejects.toMatchObject({ code: 'INVALID_MFA_CREDENTIALS', details: { attempts_remaining: 2 } });
-    const pin = { payment_id: second.payment_id, challenge_id: again.challenge_id, method: 'transaction_pin' as const, credentials: { pin: alice.pin } };
+    await expect(client.call('tween.payment.verifyMfa', replay)).rejects.toMatchObject({
+      code: 'INVALID_MFA_CREDENTIALS',
+      details: { attempts_remaining: 2 },
+    });
+    const pin = {
+      payment_id: second.payment_id,
+      challenge_id: again.challenge_id,
+      method: 'transaction_pin' as const,
+      credentials: { pin: alice.pin },
+    };
     expect(await client.call('tween.payment.verifyMfa', pin)).toMatchObject({ payment_status: 'completed' });
   });
 
@@ -93,9 +120,20 @@ describe('a payment', () => {
     const before = await balance();
     const payment = await client.call('tween.wallet.pay', request(60));
     const { challenge_id } = await challengeOf(payment.payment_id, '60.00');
-    const wrong = { payment_id: payment.payment_id, challenge_id, method: 'transaction_pin' as const, credentials: { pin: alice.pin === '918273' ? '918274' : '918273' } };
+    const wrong = {
+      payment_id: payment.payment_id,
+      challenge_id,
+      method: 'transaction_pin' as const,
+      credentials: { pin: alice.pin === '918273' ? '918274' : '918273' },
+    };
     const codes: string[] = [];
-    for (let n = 0; n < 4; n++) codes.push(await client.call('tween.payment.verifyMfa', wrong, { repeat: false }).then(() => 'ok', (error: TmcpError) => error.code));
+    for (let n = 0; n < 4; n++)
+      codes.push(
+        await client.call('tween.payment.verifyMfa', wrong, { repeat: false }).then(
+          () => 'ok',
+          (error: TmcpError) => error.code,
+        ),
+      );
     expect(codes.slice(0, 3)).toEqual(['INVALID_MFA_CREDENTIALS', 'INVALID_MFA_CREDENTIALS', 'MFA_LOCKED']);
     expect(codes[3]).not.toBe('ok');
     expect(await client.call('tween.payment.get', { payment_id: payment.payment_id })).toMatchObject({ status: 'failed' });
@@ -104,27 +142,39 @@ describe('a payment', () => {
 
   it('signed for another amount is refused', async () => {
     const payment = await client.call('tween.wallet.pay', request(30));
-    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '3.00'))).rejects.toMatchObject({ code: 'INVALID_SIGNATURE' });
+    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '3.00'))).rejects.toMatchObject({
+      code: 'INVALID_SIGNATURE',
+    });
     expect(await chargesOf(payment.payment_id)).toBe(0);
   });
 
   it('past its five minutes is expired', async () => {
     const payment = await client.call('tween.wallet.pay', request(5));
-    const expired = client.next<{ payment_id: string; status: string }>('tween.payment.updated', (event) => event.payment_id === payment.payment_id && event.status === 'expired');
+    const expired = client.next<{ payment_id: string; status: string }>(
+      'tween.payment.updated',
+      (event) => event.payment_id === payment.payment_id && event.status === 'expired',
+    );
     await app.advance(5 * 60_000 + 1_000);
     await expired;
-    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '5.00'))).rejects.toMatchObject({ code: 'PAYMENT_EXPIRED' });
+    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '5.00'))).rejects.toMatchObject({
+      code: 'PAYMENT_EXPIRED',
+    });
   });
 
   it('that is cancelled stays cancelled', async () => {
     const payment = await client.call('tween.wallet.pay', request(5));
     expect(await client.call('tween.payment.cancel', { payment_id: payment.payment_id })).toMatchObject({ status: 'cancelled' });
-    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '5.00'))).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await expect(client.call('tween.payment.authorize', authorization(payment.payment_id, '5.00'))).rejects.toMatchObject({
+      code: 'INVALID_STATE',
+    });
   });
 
   it('whose charge was booked but never answered completes by itself, charged once', async () => {
     const payment = await client.call('tween.wallet.pay', request(7));
-    const completed = client.next<{ payment_id: string; status: string }>('tween.payment.updated', (event) => event.payment_id === payment.payment_id && event.status === 'completed');
+    const completed = client.next<{ payment_id: string; status: string }>(
+      'tween.payment.updated',
+      (event) => event.payment_id === payment.payment_id && event.status === 'completed',
+    );
     await fault({ operation: 'charge', mode: 'timeout_after', count: 1 });
     const answer = await client.call('tween.payment.authorize', authorization(payment.payment_id, '7.00'));
     expect(['processing', 'completed']).toContain(answer.status);
@@ -136,7 +186,10 @@ describe('a payment', () => {
   it('that the wallet refuses fails with the wallet’s reason', async () => {
     const payment = await client.call('tween.wallet.pay', request(9));
     await fault({ operation: 'charge', mode: 'refuse', count: 1 });
-    const error = await client.call('tween.payment.authorize', authorization(payment.payment_id, '9.00')).then(() => undefined, (thrown: TmcpError) => thrown);
+    const error = await client.call('tween.payment.authorize', authorization(payment.payment_id, '9.00')).then(
+      () => undefined,
+      (thrown: TmcpError) => thrown,
+    );
     expect(error?.status).toBeGreaterThanOrEqual(400);
     expect(await client.call('tween.payment.get', { payment_id: payment.payment_id })).toMatchObject({ status: 'failed' });
     expect(await chargesOf(payment.payment_id)).toBe(0);
@@ -190,7 +243,10 @@ describe('a restart', () => {
 describe('browsers', () => {
   it('of a registered app’s origin may call and go live; any other origin may not', async () => {
     const preflight = (origin: string) =>
-      fetch(`${app.origin}/api/v1/user`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } });
+      fetch(`${app.origin}/api/v1/user`, {
+        method: 'OPTIONS',
+        headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' },
+      });
     expect((await preflight('http://127.0.0.1:8081')).headers.get('access-control-allow-origin')).toBe('http://127.0.0.1:8081');
     expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
   });

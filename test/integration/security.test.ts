@@ -37,7 +37,12 @@ describe('text that no row can hold', () => {
     ['a value in metadata', 'POST', '/api/v1/payments/request', { ...pay, metadata: { value: [nul] } }],
     ['a name in metadata', 'POST', '/api/v1/payments/request', { ...pay, metadata: { deep: { [nul]: 1 } } }],
     ['a content type', 'PUT', '/api/v1/storage/k', { value: 'v', metadata: { content_type: nul } }],
-    ['a content type in a batch', 'POST', '/api/v1/storage/batch/set', { items: [{ key: 'k', value: 'v', metadata: { content_type: nul } }] }],
+    [
+      'a content type in a batch',
+      'POST',
+      '/api/v1/storage/batch/set',
+      { items: [{ key: 'k', value: 'v', metadata: { content_type: nul } }] },
+    ],
     ["a device's name", 'POST', '/wallet/v1/devices/register', { ...samples['tween.device.register'], device_name: nul }],
     ['a scope', 'POST', '/api/v1/auth/revoke', { scopes: [nul] }],
     ['a reason', 'POST', '/api/v1/auth/revoke', { reason: nul }],
@@ -62,9 +67,15 @@ describe('text that no row can hold', () => {
     const basic = `Basic ${Buffer.from('ma_%00:x').toString('base64')}`;
     const answers = await Promise.all([
       fetch(`${app.origin}/oauth2/authorize?client_id=%00`, { headers: { accept: 'application/json' } }),
-      fetch(`${app.origin}/oauth2/authorize?client_id=ma_demo_shop&response_type=code&state=%00`, { headers: { accept: 'application/json' } }),
+      fetch(`${app.origin}/oauth2/authorize?client_id=ma_demo_shop&response_type=code&state=%00`, {
+        headers: { accept: 'application/json' },
+      }),
       fetch(`${app.origin}/oauth2/token`, { ...form, body: 'grant_type=authorization_code&client_id=ma_demo_shop&code=%00' }),
-      fetch(`${app.origin}/oauth2/token`, { ...form, headers: { ...form.headers, authorization: basic }, body: 'grant_type=refresh_token&refresh_token=x' }),
+      fetch(`${app.origin}/oauth2/token`, {
+        ...form,
+        headers: { ...form.headers, authorization: basic },
+        body: 'grant_type=refresh_token&refresh_token=x',
+      }),
     ]);
     expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 400]);
   });
@@ -73,7 +84,11 @@ describe('text that no row can hold', () => {
 describe('a copy of the database', () => {
   it('does not let a PIN be guessed from what is kept under an idempotency key', async () => {
     const { pin, device } = app.user('alice');
-    const { body: payment } = await call('POST', '/api/v1/payments/request', { ...samples['tween.wallet.pay'], amount: 75, idempotency_key: 'dump' });
+    const { body: payment } = await call('POST', '/api/v1/payments/request', {
+      ...samples['tween.wallet.pay'],
+      amount: 75,
+      idempotency_key: 'dump',
+    });
     const timestamp = new Date(app.now()).toISOString();
     const text = `${payment.payment_id}:75.00:USD:${timestamp}`;
     const signature = sign('sha256', Buffer.from(text), createPrivateKey(device.private_key)).toString('base64');
@@ -83,7 +98,9 @@ describe('a copy of the database', () => {
     const proof = { challenge_id: challengeId, method: 'transaction_pin', credentials: { pin } };
     expect((await call('POST', `${base}/mfa/verify`, { ...proof, idempotency_key: 'proof' })).body.payment_status).toBe('completed');
 
-    const rows = await app.dev.app.parts.database.query<{ input_hash: string }>("SELECT input_hash FROM idempotency WHERE scope LIKE '%verifyMfa|proof'");
+    const rows = await app.dev.app.parts.database.query<{ input_hash: string }>(
+      "SELECT input_hash FROM idempotency WHERE scope LIKE '%verifyMfa|proof'",
+    );
     expect(rows).toHaveLength(1);
     // Everything but the PIN is known to whoever has the dump.
     const known = `{"challenge_id":"${challengeId}","credentials":{"pin":"${pin}"},"method":"transaction_pin","payment_id":"${payment.payment_id}"}`;
@@ -122,9 +139,11 @@ describe('the doors of dev', () => {
 describe('what anybody can begin', () => {
   it('is swept as fast as it comes: more expired sign-ins than one statement takes are gone after one run', async () => {
     const { database, identityStore } = app.dev.app.parts;
-    await database.query("INSERT INTO oauth_models (kind, id, payload, expires_at) SELECT 'Interaction', 'i' || n, '{}', 1 FROM generate_series(1, 3500) n");
+    await database.query(
+      "INSERT INTO oauth_models (kind, id, payload, expires_at) SELECT 'Interaction', 'i' || n, '{}', 1 FROM generate_series(1, 3500) n",
+    );
     await identityStore.sweep();
-    expect(await database.query("SELECT count(*) AS n FROM oauth_models WHERE expires_at = 1")).toEqual([{ n: 0 }]);
+    expect(await database.query('SELECT count(*) AS n FROM oauth_models WHERE expires_at = 1')).toEqual([{ n: 0 }]);
   });
 
   it('leaves nothing in memory for client ids that cannot be ids', async () => {

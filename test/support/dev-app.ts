@@ -55,7 +55,11 @@ export async function startDevApp(env: Readonly<Record<string, string>> = {}): P
   const clients: Client[] = [];
   const origin = `http://127.0.0.1:${port}`;
   const post = async <T>(path: string, body: unknown): Promise<T> => {
-    const response = await fetch(origin + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    const response = await fetch(origin + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
     return (await response.json()) as T;
   };
@@ -72,7 +76,12 @@ export async function startDevApp(env: Readonly<Record<string, string>> = {}): P
       return found;
     },
     async token(userId, scopes, options = {}) {
-      const body = { user_id: userId, app_id: options.appId ?? 'ma_demo_shop', scopes, ...(options.expiresInS === undefined ? {} : { expires_in: options.expiresInS }) };
+      const body = {
+        user_id: userId,
+        app_id: options.appId ?? 'ma_demo_shop',
+        scopes,
+        ...(options.expiresInS === undefined ? {} : { expires_in: options.expiresInS }),
+      };
       return (await post<{ access_token: string }>('/dev/token', body)).access_token;
     },
     async client(userId, scopes, options = {}) {

@@ -100,7 +100,13 @@ function outcomeOf({ message, shape }: Command, { state, context }: Advanced<Pay
 function tell(options: PaymentOptions, host: ActorContext, { effects, state, context }: Advanced<PaymentContext>): void {
   const to: Pick<UserEvent, 'userId' | 'appId'> = { userId: context.payerUserId, appId: context.appId };
   if (effects.some(({ type }) => type === 'announce')) {
-    host.publish({ ...to, scopes: ['wallet:pay'], method: 'tween.payment.updated', params: updateOf(state, context), key: context.paymentId });
+    host.publish({
+      ...to,
+      scopes: ['wallet:pay'],
+      method: 'tween.payment.updated',
+      params: updateOf(state, context),
+      key: context.paymentId,
+    });
   }
   for (const { type, params } of effects) {
     if (type === 'announce.wallet')

@@ -276,7 +276,8 @@ export class Activation<S> implements ActorContext {
     const baseSeq = this.seq;
     let seq = baseSeq;
     const rows: RecordRow[] = [];
-    for (const record of records ?? []) rows.push({ seq: ++seq, machineVersion: version, event: record.event, at, stateAfter: record.stateAfter });
+    for (const record of records ?? [])
+      rows.push({ seq: ++seq, machineVersion: version, event: record.event, at, stateAfter: record.stateAfter });
     if (seq === baseSeq) seq++;
     const idempotency = this.#idempotencyRows(settle, at);
     const entry: JournalEntry = {

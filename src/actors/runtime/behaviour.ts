@@ -9,7 +9,10 @@ import type { Message } from './message.ts';
 /** What a commit writes; the host adds address, sequence numbers, epoch and idempotency rows. */
 export type Write = Pick<JournalEntry, 'snapshot' | 'storage' | 'conflicts' | 'outbox' | 'outboxDone' | 'timers' | 'timersDone'> & {
   /** History lines; each takes the next sequence number. Without one the commit as a whole takes one. */
-  readonly records?: readonly { readonly event: { readonly type: string; readonly [member: string]: unknown }; readonly stateAfter: string }[];
+  readonly records?: readonly {
+    readonly event: { readonly type: string; readonly [member: string]: unknown };
+    readonly stateAfter: string;
+  }[];
 };
 
 /** An answer that leaves when the commit it was given to is flushed. */

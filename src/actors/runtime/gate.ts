@@ -58,7 +58,15 @@ export class Gate {
     const address = actor(input as never, who, digest);
     this.#options.tell(
       address,
-      key === undefined ? base : { ...base, idempotency: { scope: `${address}|${who.userId}|${who.appId}|${name}|${key}`, inputHash: inputHash(params, this.#options.hashKey) } },
+      key === undefined
+        ? base
+        : {
+            ...base,
+            idempotency: {
+              scope: `${address}|${who.userId}|${who.appId}|${name}|${key}`,
+              inputHash: inputHash(params, this.#options.hashKey),
+            },
+          },
     );
   }
 
@@ -71,7 +79,10 @@ export class Gate {
       const state = this.#options.limiter.take(`${who.userId}|${who.appId}`, operation.limit);
       call.onLimit?.(state);
       if (!state.ok) {
-        return new TmcpError('RATE_LIMIT_EXCEEDED', undefined, { retryAfter: state.retryAfterS, details: { limit: state.limit, window: state.windowS, class: operation.limit } });
+        return new TmcpError('RATE_LIMIT_EXCEEDED', undefined, {
+          retryAfter: state.retryAfterS,
+          details: { limit: state.limit, window: state.windowS, class: operation.limit },
+        });
       }
     }
     const issues = issuesOf(operation, input);

@@ -40,7 +40,6 @@ export interface MachineDefinition {
   readonly recorded?: (event: MachineEvent) => MachineEvent;
 }
 
-
 /** A machine's actor in memory. `C` is the machine's context. */
 export class MachineActor<C> {
   readonly definition: MachineDefinition;

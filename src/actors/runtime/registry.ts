@@ -137,7 +137,8 @@ export class Registry {
       }
       return;
     }
-    for (const message of waiting) message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: aside ? quarantineMs / 1000 : 1 }));
+    for (const message of waiting)
+      message.reply(new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: aside ? quarantineMs / 1000 : 1 }));
   }
 
   /** Counts a failure; true when the actor is set aside for it. */

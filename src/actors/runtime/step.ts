@@ -44,14 +44,19 @@ export function stored(snapshot: AnyMachineSnapshot): { value: unknown; context:
   return { value: snapshot.value, context: snapshot.context };
 }
 
-function sort(before: AnyMachineSnapshot | undefined, snapshot: AnyMachineSnapshot, actions: readonly { readonly type: string; readonly params?: unknown }[]): Stepped {
+function sort(
+  before: AnyMachineSnapshot | undefined,
+  snapshot: AnyMachineSnapshot,
+  actions: readonly { readonly type: string; readonly params?: unknown }[],
+): Stepped {
   const effects: Effect[] = [];
   const timersSet: { id: string; delayMs: number; event: { type: string } }[] = [];
   const timersCancelled: string[] = [];
   for (const action of actions) {
     const params = action.params as { id?: string; delay?: number; event?: { type: string }; sendId?: string } | undefined;
     if (action.type === 'xstate.raise') {
-      if (params?.delay !== undefined && params.event !== undefined) timersSet.push({ id: params.id ?? params.event.type, delayMs: params.delay, event: params.event });
+      if (params?.delay !== undefined && params.event !== undefined)
+        timersSet.push({ id: params.id ?? params.event.type, delayMs: params.delay, event: params.event });
     } else if (action.type === 'xstate.cancel') {
       if (params?.sendId !== undefined) timersCancelled.push(params.sendId);
     } else effects.push({ type: action.type, params: action.params });

@@ -50,7 +50,9 @@ function unstorableIn(value: unknown, path: string, skipped: string | undefined)
   if (value instanceof Uint8Array) return { path, message: 'is bytes, not text' };
   for (const [name, member] of Object.entries(value)) {
     if (name === skipped) continue;
-    const found = name.includes('\0') ? { path, message: 'has a member whose name holds the character U+0000' } : unstorableIn(member, `${path}/${name}`, skipped);
+    const found = name.includes('\0')
+      ? { path, message: 'has a member whose name holds the character U+0000' }
+      : unstorableIn(member, `${path}/${name}`, skipped);
     if (found !== undefined) return found;
   }
   return undefined;

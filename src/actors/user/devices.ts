@@ -58,10 +58,17 @@ export function registerDevice(options: UserOptions, user: User, message: Messag
     throw new TmcpError('MFA_REQUIRED', `${what} is needed to register a device`, { details: { methods: [method] } });
   }
   const credentials = method === 'totp' ? { code: given } : { pin: given };
-  checkFactor(options, user, message, host, { method, credentials }, {
-    events: () => [registered(host.now())],
-    result: (after) => viewOf(after, asked.device_id),
-  });
+  checkFactor(
+    options,
+    user,
+    message,
+    host,
+    { method, credentials },
+    {
+      events: () => [registered(host.now())],
+      result: (after) => viewOf(after, asked.device_id),
+    },
+  );
 }
 
 /** Registers a device without a second factor: for hosts that have made sure by other means. Errors: as `registerDevice`. */

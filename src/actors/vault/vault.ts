@@ -47,7 +47,16 @@ const writers: ReadonlyMap<string, Writer> = new Map([
 
 /** The behaviour of the kind `vault`, at `vault:{user_id}:{app_id}`. All vaults it makes share one cache budget. */
 export function createVaultBehaviour(options: VaultOptions): Behaviour<VaultState> {
-  const { vaults, keys, dbEpoch, clock, cacheBytesPerVault = 256 * 1024, totalBytes = 256 * 1024 * 1024, onForgotten, policies = () => [] } = options;
+  const {
+    vaults,
+    keys,
+    dbEpoch,
+    clock,
+    cacheBytesPerVault = 256 * 1024,
+    totalBytes = 256 * 1024 * 1024,
+    onForgotten,
+    policies = () => [],
+  } = options;
   const budget = new HotBudget(cacheBytesPerVault, totalBytes);
 
   const receive = (state: VaultState, message: Message, context: ActorContext): void => {

@@ -11,7 +11,12 @@ export const getUserInfo = defineOperation({
   http: { method: 'GET', path: '/api/v1/user' },
   scopes: ['user:read'],
   input: strictObject({}),
-  output: Type.Object({ user_id: Type.String(), display_name: Type.Optional(Type.String()), avatar_url: Type.Optional(Type.String()), wallet_id: Type.String() }),
+  output: Type.Object({
+    user_id: Type.String(),
+    display_name: Type.Optional(Type.String()),
+    avatar_url: Type.Optional(Type.String()),
+    wallet_id: Type.String(),
+  }),
   errors: ['USER_NOT_FOUND'],
   actor: user,
 });
@@ -48,7 +53,11 @@ export const getMfaMethods = defineOperation({
   http: { method: 'GET', path: '/wallet/v1/mfa/methods' },
   scopes: ['wallet:pay'],
   input: strictObject({}),
-  output: Type.Object({ methods: Type.Array(Type.Object({ type: Type.String(), enabled: Type.Boolean(), display_name: Type.String(), locked_until: Type.Optional(Iso) })) }),
+  output: Type.Object({
+    methods: Type.Array(
+      Type.Object({ type: Type.String(), enabled: Type.Boolean(), display_name: Type.String(), locked_until: Type.Optional(Iso) }),
+    ),
+  }),
   actor: user,
 });
 
@@ -70,7 +79,9 @@ export const registerDevice = defineOperation({
     }),
     biometric_capabilities: Type.Optional(Type.Array(Type.String({ maxLength: 32 }), { maxItems: 8 })),
     totp_code: Type.Optional(Type.String({ pattern: '^[0-9]{6}$', description: 'Needed when the user has an authenticator app' })),
-    pin: Type.Optional(Type.String({ pattern: '^([0-9]{4,12}|[0-9a-f]{64})$', description: 'Needed when the user has a PIN and no authenticator app' })),
+    pin: Type.Optional(
+      Type.String({ pattern: '^([0-9]{4,12}|[0-9a-f]{64})$', description: 'Needed when the user has a PIN and no authenticator app' }),
+    ),
     idempotency_key: Type.Optional(IdempotencyKey),
   }),
   output: Type.Object({ device_id: Type.String(), registered_at: Iso, status: Type.Literal('active'), public_key_hash: Type.String() }),
@@ -85,7 +96,16 @@ export const listDevices = defineOperation({
   scopes: ['wallet:pay'],
   input: strictObject({}),
   output: Type.Object({
-    devices: Type.Array(Type.Object({ device_id: Type.String(), device_name: Type.String(), platform: Type.String(), status: Type.String(), registered_at: Iso, public_key_hash: Type.String() })),
+    devices: Type.Array(
+      Type.Object({
+        device_id: Type.String(),
+        device_name: Type.String(),
+        platform: Type.String(),
+        status: Type.String(),
+        registered_at: Iso,
+        public_key_hash: Type.String(),
+      }),
+    ),
   }),
   actor: user,
 });

@@ -6,7 +6,18 @@ import { ChallengeId, Currency, DeviceId, Iso, MoneyIn, MoneyOut, PaymentId } fr
 const payment = (input: { readonly payment_id: string }): string => `payment:${input.payment_id}`;
 
 export const PaymentStatus = Type.Union(
-  ['pending_authorization', 'mfa_required', 'authorized', 'processing', 'completed', 'failed', 'cancelled', 'expired', 'partially_refunded', 'refunded'].map((name) => Type.Literal(name)),
+  [
+    'pending_authorization',
+    'mfa_required',
+    'authorized',
+    'processing',
+    'completed',
+    'failed',
+    'cancelled',
+    'expired',
+    'partially_refunded',
+    'refunded',
+  ].map((name) => Type.Literal(name)),
 );
 
 /** A payment as the wire shows it. */
@@ -54,8 +65,19 @@ export const pay = defineOperation({
     idempotency_key: IdempotencyKey,
   }),
   output: PaymentView,
-  errors: ['INVALID_AMOUNT', 'INVALID_CURRENCY', 'AMOUNT_EXCEEDS_LIMIT', 'CURRENCY_MISMATCH', 'MINIAPP_NOT_FOUND', 'DUPLICATE_TRANSACTION', 'USER_SUSPENDED'],
-  check: (input) => (input.metadata !== undefined && JSON.stringify(input.metadata).length > 4096 ? [{ path: '/metadata', message: 'is larger than 4096 bytes' }] : []),
+  errors: [
+    'INVALID_AMOUNT',
+    'INVALID_CURRENCY',
+    'AMOUNT_EXCEEDS_LIMIT',
+    'CURRENCY_MISMATCH',
+    'MINIAPP_NOT_FOUND',
+    'DUPLICATE_TRANSACTION',
+    'USER_SUSPENDED',
+  ],
+  check: (input) =>
+    input.metadata !== undefined && JSON.stringify(input.metadata).length > 4096
+      ? [{ path: '/metadata', message: 'is larger than 4096 bytes' }]
+      : [],
   // The key names the payment: the same key of the same user and app always reaches the same actor, whichever node asks.
   // Not a secret: every look-up checks the payer.
   actor: (input, who, digest) => `payment:pay_${digest([who.userId, who.appId, input.idempotency_key])}`,
@@ -82,13 +104,34 @@ export const authorizePayment = defineOperation({
   idempotency: 'optional',
   input: strictObject({
     payment_id: PaymentId,
-    signature: Type.String({ minLength: 8, maxLength: 2048, pattern: '^[A-Za-z0-9+/_-]+={0,2}$', description: 'ES256 (DER or raw) or RS256, base64' }),
+    signature: Type.String({
+      minLength: 8,
+      maxLength: 2048,
+      pattern: '^[A-Za-z0-9+/_-]+={0,2}$',
+      description: 'ES256 (DER or raw) or RS256, base64',
+    }),
     device_id: DeviceId,
     timestamp: Iso,
     idempotency_key: Type.Optional(IdempotencyKey),
   }),
   output: PaymentView,
-  errors: ['MFA_REQUIRED', 'INSUFFICIENT_FUNDS', 'INVALID_SIGNATURE', 'DEVICE_NOT_REGISTERED', 'PAYMENT_EXPIRED', 'PAYMENT_FAILED', 'PAYMENT_NOT_FOUND', 'INVALID_STATE', 'FORBIDDEN', 'MFA_LOCKED', 'AMOUNT_EXCEEDS_LIMIT', 'DAILY_LIMIT_EXCEEDED', 'CURRENCY_MISMATCH', 'USER_SUSPENDED', 'DUPLICATE_TRANSACTION'],
+  errors: [
+    'MFA_REQUIRED',
+    'INSUFFICIENT_FUNDS',
+    'INVALID_SIGNATURE',
+    'DEVICE_NOT_REGISTERED',
+    'PAYMENT_EXPIRED',
+    'PAYMENT_FAILED',
+    'PAYMENT_NOT_FOUND',
+    'INVALID_STATE',
+    'FORBIDDEN',
+    'MFA_LOCKED',
+    'AMOUNT_EXCEEDS_LIMIT',
+    'DAILY_LIMIT_EXCEEDED',
+    'CURRENCY_MISMATCH',
+    'USER_SUSPENDED',
+    'DUPLICATE_TRANSACTION',
+  ],
   actor: payment,
 });
 
@@ -120,9 +163,25 @@ export const verifyMfa = defineOperation({
     payment_status: PaymentStatus,
     payment: PaymentView,
   }),
-  errors: ['INVALID_MFA_CREDENTIALS', 'MFA_LOCKED', 'MFA_CHALLENGE_EXPIRED', 'PAYMENT_NOT_FOUND', 'PAYMENT_EXPIRED', 'PAYMENT_FAILED', 'INSUFFICIENT_FUNDS', 'INVALID_STATE', 'AMOUNT_EXCEEDS_LIMIT', 'DAILY_LIMIT_EXCEEDED', 'CURRENCY_MISMATCH', 'USER_SUSPENDED', 'DUPLICATE_TRANSACTION'],
+  errors: [
+    'INVALID_MFA_CREDENTIALS',
+    'MFA_LOCKED',
+    'MFA_CHALLENGE_EXPIRED',
+    'PAYMENT_NOT_FOUND',
+    'PAYMENT_EXPIRED',
+    'PAYMENT_FAILED',
+    'INSUFFICIENT_FUNDS',
+    'INVALID_STATE',
+    'AMOUNT_EXCEEDS_LIMIT',
+    'DAILY_LIMIT_EXCEEDED',
+    'CURRENCY_MISMATCH',
+    'USER_SUSPENDED',
+    'DUPLICATE_TRANSACTION',
+  ],
   check: (input) =>
-    (input.method === 'totp') === 'code' in input.credentials ? [] : [{ path: '/credentials', message: `does not fit the method ${input.method}` }],
+    (input.method === 'totp') === 'code' in input.credentials
+      ? []
+      : [{ path: '/credentials', message: `does not fit the method ${input.method}` }],
   actor: payment,
 });
 
@@ -133,7 +192,11 @@ export const cancelPayment = defineOperation({
   scopes: ['wallet:pay'],
   access: 'write',
   idempotency: 'optional',
-  input: strictObject({ payment_id: PaymentId, reason: Type.Optional(Type.String({ maxLength: 200 })), idempotency_key: Type.Optional(IdempotencyKey) }),
+  input: strictObject({
+    payment_id: PaymentId,
+    reason: Type.Optional(Type.String({ maxLength: 200 })),
+    idempotency_key: Type.Optional(IdempotencyKey),
+  }),
   output: PaymentView,
   errors: ['PAYMENT_NOT_FOUND', 'INVALID_STATE'],
   actor: payment,

@@ -13,7 +13,13 @@ export const sessionOpen = defineOperation({
   limit: 'none',
   input: strictObject({
     token: Type.Optional(Token),
-    device: Type.Optional(strictObject({ id: DeviceId, name: Type.Optional(Type.String({ maxLength: 100 })), platform: Type.Optional(Type.String({ maxLength: 32 })) })),
+    device: Type.Optional(
+      strictObject({
+        id: DeviceId,
+        name: Type.Optional(Type.String({ maxLength: 100 })),
+        platform: Type.Optional(Type.String({ maxLength: 32 })),
+      }),
+    ),
     resume: Type.Optional(
       strictObject({
         session: Type.String({ minLength: 1, maxLength: 64 }),

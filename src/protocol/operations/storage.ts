@@ -8,8 +8,17 @@ import { utf8Length } from '../utf8.ts';
 
 const vault = (_input: unknown, who: { readonly userId: string; readonly appId: string }): string => `vault:${who.userId}:${who.appId}`;
 
-export const StorageKey = Type.String({ minLength: 1, maxLength: limits.storageKeyBytes, description: 'UTF-8, at most 256 bytes, NFC, no control characters' });
-export const OpId = Type.String({ minLength: 3, maxLength: 160, pattern: '^[\\x21-\\x7e]+:[0-9]{1,15}$', description: '`<device id>:<counter>`: applied at most once' });
+export const StorageKey = Type.String({
+  minLength: 1,
+  maxLength: limits.storageKeyBytes,
+  description: 'UTF-8, at most 256 bytes, NFC, no control characters',
+});
+export const OpId = Type.String({
+  minLength: 3,
+  maxLength: 160,
+  pattern: '^[\\x21-\\x7e]+:[0-9]{1,15}$',
+  description: '`<device id>:<counter>`: applied at most once',
+});
 const Ttl = Type.Integer({ minimum: limits.ttlMinS, maximum: limits.ttlMaxS, description: 'Seconds' });
 const ClientTimestamp = Type.Number({ minimum: 0, maximum: 253_402_300_799, description: 'Unix seconds' });
 const ItemMetadata = strictObject({ content_type: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })) });
@@ -128,16 +137,29 @@ export const storageList = defineOperation({
   http: { method: 'GET', path: '/api/v1/storage', query: ['prefix', 'limit', 'offset'] },
   scopes: ['storage:read'],
   limit: 'storage',
-  input: strictObject({ prefix: Type.Optional(Type.String({ maxLength: limits.storageKeyBytes })), limit: Limit(1000, 100), offset: Offset }),
+  input: strictObject({
+    prefix: Type.Optional(Type.String({ maxLength: limits.storageKeyBytes })),
+    limit: Limit(1000, 100),
+    offset: Offset,
+  }),
   output: Type.Object({
-    keys: Type.Array(Type.Object({ key: Type.String(), size_bytes: Type.Integer(), updated_at: Iso, version: Type.Integer(), expires_at: Type.Optional(Iso) })),
+    keys: Type.Array(
+      Type.Object({
+        key: Type.String(),
+        size_bytes: Type.Integer(),
+        updated_at: Iso,
+        version: Type.Integer(),
+        expires_at: Type.Optional(Iso),
+      }),
+    ),
     pagination: Pagination,
   }),
   actor: vault,
 });
 
 const Keys = Type.Array(StorageKey, { minItems: 1, maxItems: limits.storageBatch });
-const keysIssues = (input: { readonly keys: readonly string[] }): Issue[] => input.keys.flatMap((key, index) => keyIssues(key, `/keys/${index}`));
+const keysIssues = (input: { readonly keys: readonly string[] }): Issue[] =>
+  input.keys.flatMap((key, index) => keyIssues(key, `/keys/${index}`));
 
 export const storageBatchGet = defineOperation({
   name: 'tween.storage.batchGet',
@@ -167,12 +189,24 @@ export const storageBatchSet = defineOperation({
   limit: 'storage_batch',
   access: 'write',
   idempotency: 'optional',
-  input: strictObject({ items: Type.Array(SetItem, { minItems: 1, maxItems: limits.storageBatch }), idempotency_key: Type.Optional(IdempotencyKey) }),
+  input: strictObject({
+    items: Type.Array(SetItem, { minItems: 1, maxItems: limits.storageBatch }),
+    idempotency_key: Type.Optional(IdempotencyKey),
+  }),
   output: Type.Object({
-    results: Type.Array(Type.Object({ ...Written.properties, error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: Type.Optional(Type.Unknown()) })) })),
+    results: Type.Array(
+      Type.Object({
+        ...Written.properties,
+        error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String(), details: Type.Optional(Type.Unknown()) })),
+      }),
+    ),
   }),
   errors: ['DUPLICATE_TRANSACTION'],
-  check: (input) => input.items.flatMap((item, index) => [...keyIssues(item.key, `/items/${index}/key`), ...valueIssues(item.value, `/items/${index}/value`)]),
+  check: (input) =>
+    input.items.flatMap((item, index) => [
+      ...keyIssues(item.key, `/items/${index}/key`),
+      ...valueIssues(item.value, `/items/${index}/value`),
+    ]),
   actor: vault,
 });
 
@@ -202,4 +236,13 @@ export const storageUsage = defineOperation({
   actor: vault,
 });
 
-export const storageOperations = [storageGet, storageSet, storageRemove, storageList, storageBatchGet, storageBatchSet, storageBatchRemove, storageUsage] as const;
+export const storageOperations = [
+  storageGet,
+  storageSet,
+  storageRemove,
+  storageList,
+  storageBatchGet,
+  storageBatchSet,
+  storageBatchRemove,
+  storageUsage,
+] as const;

@@ -39,11 +39,19 @@ export const syncPush = defineOperation({
   input: strictObject({ ops: Type.Array(PushOp, { minItems: 1, maxItems: limits.pushOps }) }),
   output: Type.Object({ results: Type.Array(PushResult) }),
   check: (input) =>
-    input.ops.reduce((sum, op) => sum + (op.value?.length ?? 0), 0) > limits.pushBytes + limits.storageValueBytes ? [{ path: '/ops', message: 'holds more than 1 MiB of values' }] : [],
+    input.ops.reduce((sum, op) => sum + (op.value?.length ?? 0), 0) > limits.pushBytes + limits.storageValueBytes
+      ? [{ path: '/ops', message: 'holds more than 1 MiB of values' }]
+      : [],
   actor: vault,
 });
 
-const Change = Type.Object({ key: StorageKey, version: Type.Integer(), kind: Type.Union([Type.Literal('set'), Type.Literal('remove')]), value: Type.Optional(Type.String()), updated_at: Iso });
+const Change = Type.Object({
+  key: StorageKey,
+  version: Type.Integer(),
+  kind: Type.Union([Type.Literal('set'), Type.Literal('remove')]),
+  value: Type.Optional(Type.String()),
+  updated_at: Iso,
+});
 export type ChangeValue = Static<typeof Change>;
 
 export const syncPull = defineOperation({
@@ -52,8 +60,16 @@ export const syncPull = defineOperation({
   http: { method: 'POST', path: '/api/v1/storage-sync/pull' },
   scopes: ['storage:read'],
   limit: 'storage_batch',
-  input: strictObject({ cursor: Type.Optional(Type.String({ maxLength: 128 })), limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 200 })) }),
-  output: Type.Object({ changes: Type.Array(Change), cursor: Type.String(), has_more: Type.Boolean(), reset: Type.Optional(Type.Boolean()) }),
+  input: strictObject({
+    cursor: Type.Optional(Type.String({ maxLength: 128 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 200 })),
+  }),
+  output: Type.Object({
+    changes: Type.Array(Change),
+    cursor: Type.String(),
+    has_more: Type.Boolean(),
+    reset: Type.Optional(Type.Boolean()),
+  }),
   actor: vault,
 });
 
@@ -66,7 +82,16 @@ export const syncStatus = defineOperation({
   input: strictObject({}),
   output: Type.Object({
     version: Type.Integer(),
-    conflicts: Type.Array(Type.Object({ key: Type.String(), op_id: Type.String(), kind: Type.String(), value: Type.Optional(Type.String()), at: Iso, resolution: Type.String() })),
+    conflicts: Type.Array(
+      Type.Object({
+        key: Type.String(),
+        op_id: Type.String(),
+        kind: Type.String(),
+        value: Type.Optional(Type.String()),
+        at: Iso,
+        resolution: Type.String(),
+      }),
+    ),
   }),
   actor: vault,
 });

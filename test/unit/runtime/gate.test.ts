@@ -34,7 +34,9 @@ function setUp(factor = 1) {
   const gate = new Gate({
     operations: compileCatalogue(),
     limiter: new UserLimiter(clock, factor),
-    tell: (address, message) => void told.push({ address, message }), hashKey });
+    tell: (address, message) => void told.push({ address, message }),
+    hashKey,
+  });
   const call = (
     name: string,
     input: unknown,
@@ -74,7 +76,7 @@ describe('the gate', () => {
     const { call } = setUp();
     const { error } = call('tween.storage.set', { key: 'k', value: 5, extra: 1 });
     expect(error).toMatchObject({ code: 'INVALID_REQUEST' });
-    expect((error?.details?.['issues'] as { path: string }[]).map(({ path }) => path)).toEqual(
+    expect(((error?.details?.['issues'] ?? []) as { path: string }[]).map(({ path }) => path)).toEqual(
       expect.arrayContaining(['/value', '/extra']),
     );
   });
