@@ -1,20 +1,21 @@
 #!/usr/bin/env node
 /** The command line `tmcp`. Each command loads only what it runs. */
 import { Command, InvalidArgumentError } from 'commander';
+import { explainFailure } from './cli/explain.ts';
 import type { Settings } from './cli/settings.ts';
-import { ConfigError, loadConfig, unknownVariables } from './config.ts';
+import { loadConfig, unknownVariables } from './config.ts';
 import { describeConfig } from './config-text.ts';
 import { env } from './env.ts';
 import { createLogger } from './log.ts';
 
-const program = new Command('tmcp').description('TMCP server').version('0.1.0').showHelpAfterError();
+const program = new Command('tmcp').description('TMCP server: live sockets, payments and storage for mini-apps').version('0.1.0').showHelpAfterError();
 
 program
   .command('dev')
   .description('a server with everything in it, for development; needs nothing installed')
   .addHelpText('after', () => `\nEnvironment:\n${describeConfig().help}`)
   .action(async () => {
-    const { runDev } = await import('./cli/dev.ts');
+    const { runDev } = await withoutRuntimeWarning(() => import('./cli/dev.ts'));
     await runDev(settings('dev'));
   });
 
@@ -23,7 +24,7 @@ program
   .description('a node for production; configured by the environment')
   .addHelpText('after', () => `\nEnvironment:\n${describeConfig().help}`)
   .action(async () => {
-    const { runServe } = await import('./cli/serve.ts');
+    const { runServe } = await withoutRuntimeWarning(() => import('./cli/serve.ts'));
     await runServe(settings('serve'));
   });
 
@@ -42,6 +43,15 @@ program
   .action(async (options: { mode: 'dev' | 'serve' }) => {
     const { runDoctor } = await import('./cli/doctor.ts');
     process.exitCode = await runDoctor(env, options.mode);
+  });
+
+program
+  .command('keys')
+  .description('makes the signing key, master key, pepper and cookie key of a new installation as files')
+  .argument('<folder>', 'where they go; files that exist are never overwritten')
+  .action(async (folder: string) => {
+    const { runKeys } = await import('./cli/keys.ts');
+    await runKeys(folder);
   });
 
 program
@@ -97,10 +107,28 @@ function mode(text: string): 'dev' | 'serve' {
   throw new InvalidArgumentError('must be dev or serve');
 }
 
+/**
+ * oidc-provider warns while it loads that it wants a newer Node. It is tested on Node 20 here (ADR 0003), and whoever reads the warning can do
+ * nothing about it.
+ */
+async function withoutRuntimeWarning<T>(load: () => Promise<T>): Promise<T> {
+  const { warn } = console;
+  console.warn = (...words: unknown[]) => {
+    if (!String(words[0]).includes('oidc-provider WARNING: Unsupported runtime')) warn(...words);
+  };
+  try {
+    return await load();
+  } finally {
+    console.warn = warn;
+  }
+}
+
+// A reader that has seen enough (`tmcp doctor | head`) ends the output, not with an error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 program.parseAsync().catch((error: unknown) => {
-  // A wrong configuration or a taken port is the operator's to mend: one clear text, no stack.
-  const expected =
-    error instanceof ConfigError || (error as NodeJS.ErrnoException).code !== undefined || (error as Error).name === 'StartError';
-  process.stderr.write(`${expected ? (error as Error).message : ((error as Error).stack ?? String(error))}\n`);
+  process.stderr.write(explainFailure(error, ['debug', 'trace'].includes(env['TMCP_LOG_LEVEL'] ?? '')));
   process.exit(1);
 });

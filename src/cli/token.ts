@@ -1,4 +1,5 @@
 /** `tmcp token`: asks the dev door of a running server, so that it can mint nothing where there is no such door. */
+import { StartError } from './explain.ts';
 import type { Settings } from './settings.ts';
 
 export interface TokenOptions {
@@ -36,16 +37,11 @@ async function door<T>(origin: string, name: string, body: unknown): Promise<T> 
       body: JSON.stringify(body),
     });
   } catch {
-    throw startError(`No server answers at ${origin}: start \`tmcp dev\` first, with the same TMCP_PORT.`);
+    throw new StartError(`No server answers at ${origin}: start \`tmcp dev\` first, with the same TMCP_PORT.`);
   }
-  if (response.status === 404) throw startError(`The server at ${origin} has no dev doors: tokens are printed only by \`tmcp dev\`.`);
-  const answer = (await response.json()) as T & { error?: { code: string; message: string } };
-  if (!response.ok) throw startError(`${answer.error?.code ?? response.status}: ${answer.error?.message ?? 'refused'}`);
+  const answer = (await response.json().catch(() => ({}))) as T & { error?: { code: string; message: string } };
+  const noDoor = response.status === 404 && (answer.error?.code ?? 'NOT_FOUND') === 'NOT_FOUND';
+  if (noDoor) throw new StartError(`The server at ${origin} has no dev doors: tokens are printed only by \`tmcp dev\`.`);
+  if (!response.ok) throw new StartError(`${answer.error?.code ?? response.status}: ${answer.error?.message ?? 'refused'} (${origin}/dev/fixtures lists users, apps and scopes)`);
   return answer;
-}
-
-function startError(message: string): Error {
-  const error = new Error(message);
-  error.name = 'StartError';
-  return error;
 }

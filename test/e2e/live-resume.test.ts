@@ -290,9 +290,12 @@ describe('secrets', () => {
     dying.cut();
     await expect.poll(() => live.server.counts.sockets).toBe(0);
     go();
-    await expect
-      .poll(async () => (await store.take(opened.session).then(async (record) => record && (await store.put(record), true))) ?? false)
-      .toBe(true);
+    const kept = async (): Promise<boolean> => {
+      const record = await store.take(opened.session);
+      if (record !== undefined) await store.put(record);
+      return record !== undefined;
+    };
+    await expect.poll(kept).toBe(true);
     expect((await live.open({}, resumeOf(opened, 0))).opened.resumed).toBe(true);
   });
 

@@ -1,0 +1,52 @@
+/**
+ * What a command prints when it cannot start. A wrong configuration, a taken port or a database that is away is the operator's to mend:
+ * one text that says what to do, no stack. A fault of ours keeps its stack.
+ */
+import { ConfigError } from '../config.ts';
+
+/** A failure that is told as its message alone. */
+export class StartError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'StartError';
+  }
+}
+
+/** Classes 08, 28, 3D, 53 and 57 of Postgres, and "insufficient privilege": the way to the database, not what is asked of it. */
+const databaseCode = /^(08|28|3D|53|57)[0-9A-Z]{3}$|^42501$/;
+const networkCode = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/;
+
+/** The text for standard error, ending in a line break. `withStack`: the operator asked for more (TMCP_LOG_LEVEL debug or trace). */
+export function explainFailure(error: unknown, withStack = false): string {
+  if (!(error instanceof Error)) return `${String(error)}\n`;
+  // Our sentences and the system's are plain Errors; a TypeError and its like are faults.
+  const faulty = error.constructor !== Error && codeOf(error) === undefined && !(error instanceof ConfigError) && !(error instanceof StartError);
+  const text = faulty || withStack ? (error.stack ?? error.message) : messageOf(error);
+  const hint = hintFor(error);
+  return `${text}\n${hint === undefined ? '' : `${hint}\n`}`;
+}
+
+function hintFor(error: Error): string | undefined {
+  const code = codeOf(error);
+  if (error instanceof ConfigError) {
+    const keys = /^TMCP_(SIGNING_KEYS|MASTER_KEY|PEPPER|COOKIE_KEYS) is required$/;
+    const makeKeys = error.problems.some((problem) => keys.test(problem)) ? ' `tmcp keys <folder>` makes the keys.' : '';
+    return `Every option is in docs/config.md.${makeKeys}`;
+  }
+  if (code === 'EADDRINUSE') return 'Take another port with TMCP_PORT or TMCP_METRICS_PORT.';
+  if (code !== undefined && (databaseCode.test(code) || networkCode.test(code))) {
+    return 'The database cannot be used: check DATABASE_URL and that Postgres listens there; `tmcp doctor` says more.';
+  }
+  return undefined;
+}
+
+function codeOf(error: Error): string | undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** A host with two addresses fails with one error that says nothing itself and holds one for each. */
+function messageOf(error: Error): string {
+  if (error.message !== '') return error.message;
+  return error instanceof AggregateError ? error.errors.map((each) => String((each as Error).message)).join('; ') : error.name;
+}
