@@ -62,7 +62,7 @@ function envExample(): string {
 
 function help(): string {
   const lines = rows.map((row) => {
-    const value = row.requiredIn === 'serve' ? 'required' : defaultOf(row).replaceAll('`', '');
+    const value = row.requiredIn === 'serve' ? 'required by tmcp serve' : defaultOf(row).replaceAll('`', '');
     return `  ${row.env}\n      ${row.says} [${value}${row.unit === undefined ? '' : `, ${row.unit}`}]`;
   });
   return `Configuration is read from the environment:\n\n${lines.join('\n')}\n`;

@@ -8,7 +8,10 @@ import { describeConfig } from './config-text.ts';
 import { env } from './env.ts';
 import { createLogger } from './log.ts';
 
-const program = new Command('tmcp').description('TMCP server: live sockets, payments and storage for mini-apps').version('0.1.0').showHelpAfterError();
+const program = new Command('tmcp')
+  .description('TMCP server: live sockets, payments and storage for mini-apps')
+  .version('0.1.0')
+  .showHelpAfterError();
 
 program
   .command('dev')

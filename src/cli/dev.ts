@@ -18,6 +18,7 @@ export async function runDev({ config, log }: Settings): Promise<void> {
   });
   const { wallet } = dev.fixtures();
   const url = dev.url;
+  const port = url.endsWith(':8080') ? '' : `TMCP_PORT=${new URL(url).port} `;
   process.stdout.write(`
 TMCP server, development mode
 
@@ -28,12 +29,21 @@ TMCP server, development mode
   wallet sandbox   ${wallet.url}  (faults: POST ${wallet.admin_url}/faults)
   data             ${config.databaseUrl === undefined ? `${config.dataDir}: embedded, survives SIGKILL but not a power cut` : 'the Postgres of DATABASE_URL'}
 
-Try next
+Try next, in another terminal
 
-  curl -s ${url}/dev/fixtures                         who is there, with passwords and keys
-  node dist/main.js token --user @alice:tween.example --app ma_demo_shop
-  npm run demo                                        the whole story, checked step by step
-  docs/getting-started.md                             the first half hour
+${columns([
+  [`curl -s ${url}/dev/fixtures`, 'who is there, with passwords and keys'],
+  [`${port}node dist/main.js token --user @alice:tween.example --app ma_demo_shop`, 'an access token'],
+  ['npm run demo', 'the whole story, checked step by step, on a server of its own'],
+  ['docs/getting-started.md', 'the first half hour'],
+])}
+
+Ctrl-C stops it; what was written stays.
 
 `);
+}
+
+function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
 }

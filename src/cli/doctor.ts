@@ -10,6 +10,7 @@ import { openPostgres } from '../persistence/postgres/open.ts';
 import { openRedis } from '../persistence/redis/open.ts';
 import { loadSigningKeys } from '../transport/tokens/signing-keys.ts';
 import { createTweenPayWallet } from '../transport/tweenpay/tweenpay-wallet.ts';
+import { explainFailure, reasonOf } from './explain.ts';
 
 type Finding = { readonly ok: boolean; readonly says: string };
 
@@ -24,7 +25,7 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
     try {
       finding = { ok: true, says: await run() };
     } catch (error) {
-      finding = { ok: false, says: error instanceof Error ? error.message : String(error) };
+      finding = { ok: false, says: reasonOf(error) };
       bad++;
     }
     process.stdout.write(`${finding.ok ? '✓' : '✗'} ${name}: ${finding.says}\n`);
@@ -35,7 +36,7 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
     try {
       config = loadConfig(env, mode);
     } catch (error) {
-      if (error instanceof ConfigError) throw new Error(`${error.problems.join('; ')}. See docs/config.md.`);
+      if (error instanceof ConfigError) throw new Error(explainFailure(error).trim().replaceAll('\n', '\n  '));
       throw error;
     }
     const unknown = unknownVariables(env);
@@ -51,7 +52,10 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
     if (files < 4_096) throw new Error(`only ${files} open files are allowed; raise it with \`ulimit -n 65536\``);
     return `${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${files} open files`;
   });
-  if (config === undefined) return 1;
+  if (config === undefined) {
+    process.stdout.write('- Postgres, Redis, keys and wallet are looked at once the configuration is right.\n');
+    return 1;
+  }
   const known = config;
   await check('Postgres', () => postgres(known));
   await check('Redis', () => redis(known));
@@ -67,9 +71,7 @@ export async function runDoctor(env: Env, mode: 'dev' | 'serve'): Promise<number
 async function postgres(config: Config): Promise<string> {
   if (config.databaseUrl === undefined) return `embedded, in ${config.dataDir}`;
   const database = await openPostgres(config.databaseUrl, { poolSize: 1 }).catch((error: unknown) => {
-    throw new Error(
-      `cannot be reached (${error instanceof Error ? error.message : String(error)}); check DATABASE_URL and that it listens`,
-    );
+    throw new Error(`cannot be used (${reasonOf(error)}); check DATABASE_URL and that Postgres listens there`);
   });
   try {
     const facts = await checkDatabase(database, config.unsafeDatabase);
@@ -92,13 +94,17 @@ async function sameClock(database: Database): Promise<void> {
 
 async function redis(config: Config): Promise<string> {
   if (config.redisUrl === undefined) return 'not set; buckets and resume records are kept in memory';
-  const connection = openRedis(config.redisUrl);
+  let fault: Error | undefined;
+  const onError = (error: Error): void => {
+    fault ??= error;
+  };
+  const connection = openRedis(config.redisUrl, { onError });
   try {
     await connection.tried;
     await connection.client.ping();
     return 'answers';
   } catch (error) {
-    throw new Error(`does not answer (${error instanceof Error ? error.message : String(error)}); check REDIS_URL`);
+    throw new Error(`does not answer (${reasonOf(fault ?? error)}); check REDIS_URL`);
   } finally {
     await connection.close();
   }

@@ -3,6 +3,7 @@
  * one text that says what to do, no stack. A fault of ours keeps its stack.
  */
 import { ConfigError } from '../config.ts';
+import { TmcpError } from '../protocol/errors.ts';
 
 /** A failure that is told as its message alone. */
 export class StartError extends Error {
@@ -20,8 +21,9 @@ const networkCode = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHO
 export function explainFailure(error: unknown, withStack = false): string {
   if (!(error instanceof Error)) return `${String(error)}\n`;
   // Our sentences and the system's are plain Errors; a TypeError and its like are faults.
-  const faulty = error.constructor !== Error && codeOf(error) === undefined && !(error instanceof ConfigError) && !(error instanceof StartError);
-  const text = faulty || withStack ? (error.stack ?? error.message) : messageOf(error);
+  const faulty =
+    error.constructor !== Error && codeOf(error) === undefined && !(error instanceof ConfigError) && !(error instanceof StartError);
+  const text = faulty || withStack ? (error.stack ?? error.message) : reasonOf(error);
   const hint = hintFor(error);
   return `${text}\n${hint === undefined ? '' : `${hint}\n`}`;
 }
@@ -37,6 +39,8 @@ function hintFor(error: Error): string | undefined {
   if (code !== undefined && (databaseCode.test(code) || networkCode.test(code))) {
     return 'The database cannot be used: check DATABASE_URL and that Postgres listens there; `tmcp doctor` says more.';
   }
+  if (error instanceof TmcpError)
+    return 'If TMCP_MASTER_KEY is not the key this data was written with, it cannot be read: give the former one too.';
   return undefined;
 }
 
@@ -45,8 +49,9 @@ function codeOf(error: Error): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** A host with two addresses fails with one error that says nothing itself and holds one for each. */
-function messageOf(error: Error): string {
+/** What an error says. A host with two addresses fails with one error that says nothing itself and holds one for each. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
   if (error.message !== '') return error.message;
-  return error instanceof AggregateError ? error.errors.map((each) => String((each as Error).message)).join('; ') : error.name;
+  return error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : error.name;
 }

@@ -42,6 +42,9 @@ async function door<T>(origin: string, name: string, body: unknown): Promise<T> 
   const answer = (await response.json().catch(() => ({}))) as T & { error?: { code: string; message: string } };
   const noDoor = response.status === 404 && (answer.error?.code ?? 'NOT_FOUND') === 'NOT_FOUND';
   if (noDoor) throw new StartError(`The server at ${origin} has no dev doors: tokens are printed only by \`tmcp dev\`.`);
-  if (!response.ok) throw new StartError(`${answer.error?.code ?? response.status}: ${answer.error?.message ?? 'refused'} (${origin}/dev/fixtures lists users, apps and scopes)`);
+  if (!response.ok)
+    throw new StartError(
+      `${answer.error?.code ?? response.status}: ${answer.error?.message ?? 'refused'} (${origin}/dev/fixtures lists users, apps and scopes)`,
+    );
   return answer;
 }

@@ -60,6 +60,8 @@ export interface Operation<I extends TSchema = TSchema, O extends TSchema = TSch
   readonly errors: readonly ErrorCode[];
   /** What the schema cannot say; empty when all is well. */
   readonly check?: (input: Static<I>) => readonly Issue[];
+  /** The address follows from the caller alone, whatever the input: it is made once a session. */
+  readonly perCaller: boolean;
   /** The actor that answers; absent for session operations. */
   readonly actor?: (input: Static<I>, who: CallerIdentity, digest: Digest) => string;
 }
@@ -88,7 +90,7 @@ export function strictObject<T extends Record<string, TSchema>>(properties: T, d
   return Type.Object(properties, { additionalProperties: false, ...(description === undefined ? {} : { description }) });
 }
 
-type Defaults = 'handledBy' | 'scopes' | 'limit' | 'access' | 'idempotency' | 'accepted' | 'errors';
+type Defaults = 'handledBy' | 'scopes' | 'limit' | 'access' | 'idempotency' | 'accepted' | 'errors' | 'perCaller';
 
 /** An entry of the catalogue; what is left out takes the common value. Keeps the literal name and the schemas' types. */
 export function defineOperation<const N extends string, I extends TSchema, O extends TSchema>(
@@ -102,6 +104,7 @@ export function defineOperation<const N extends string, I extends TSchema, O ext
     idempotency: 'none',
     accepted: false,
     errors: [],
+    perCaller: false,
     ...entry,
   };
 }

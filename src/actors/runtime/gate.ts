@@ -5,7 +5,7 @@
 import { invalidRequest, TmcpError } from '../../protocol/errors.ts';
 import type { Principal } from '../ports.ts';
 import { digest, inputHash } from './digest.ts';
-import type { LimitState, UserLimiter } from './limiter.ts';
+import { bucketKey, type LimitState, type UserLimiter } from './limiter.ts';
 import type { Durable, Message, Reply } from './message.ts';
 import { type CompiledOperation, issuesOf } from './validators.ts';
 
@@ -26,7 +26,15 @@ export interface Call {
   readonly durable?: Durable;
 }
 
+interface Route {
+  readonly bucket: string;
+  /** Undefined where the input has a say. */
+  readonly address: string | undefined;
+}
+
 export class Gate {
+  /** By principal: a session's stays the same until its token is swapped. */
+  readonly #routes = new WeakMap<Principal, Map<string, Route>>();
   readonly #options: GateOptions;
 
   constructor(options: GateOptions) {
@@ -55,7 +63,7 @@ export class Gate {
       operation.accepted && params.durability === 'accepted' && call.durable !== undefined
         ? { type: name, input, who, reply, requestId: call.requestId, durable: call.durable }
         : { type: name, input, who, reply, requestId: call.requestId };
-    const address = actor(input as never, who, digest);
+    const address = this.#route(operation, who).address ?? actor(input as never, who, digest);
     this.#options.tell(
       address,
       key === undefined
@@ -70,13 +78,29 @@ export class Gate {
     );
   }
 
+  /** Strings that follow from caller and operation, made once: fresh ones would be hashed anew at every look-up. */
+  #route(operation: CompiledOperation, who: Principal): Route {
+    let routes = this.#routes.get(who);
+    if (routes === undefined) {
+      routes = new Map();
+      this.#routes.set(who, routes);
+    }
+    let route = routes.get(operation.name);
+    if (route === undefined) {
+      const address = operation.perCaller ? operation.actor?.(undefined as never, who, digest) : undefined;
+      route = { bucket: bucketKey(who, operation.limit), address };
+      routes.set(operation.name, route);
+    }
+    return route;
+  }
+
   #refuse(operation: CompiledOperation, who: Principal, input: unknown, call: Call): TmcpError | undefined {
     const { scopes } = operation;
     if (scopes.length > 0 && !scopes.some((scope) => who.scopes.has(scope))) {
       return new TmcpError('INSUFFICIENT_PERMISSIONS', undefined, { details: { required_scope: scopes.join(' or ') } });
     }
     if (operation.limit !== 'none') {
-      const state = this.#options.limiter.take(`${who.userId}|${who.appId}`, operation.limit);
+      const state = this.#options.limiter.take(this.#route(operation, who).bucket, operation.limit);
       call.onLimit?.(state);
       if (!state.ok) {
         return new TmcpError('RATE_LIMIT_EXCEEDED', undefined, {

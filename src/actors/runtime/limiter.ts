@@ -21,6 +21,11 @@ export interface LimitState {
   readonly windowS: number;
 }
 
+/** The name of the bucket of a user in an app. */
+export function bucketKey(who: { readonly userId: string; readonly appId: string }, limitClass: LimitClass): string {
+  return `${limitClass}|${who.userId}|${who.appId}`;
+}
+
 interface Level {
   tokens: number;
   at: number;
@@ -43,15 +48,14 @@ export class UserLimiter {
     return this.#levels.size;
   }
 
-  /** Takes one from the bucket of `who` (user and app) and class. */
-  take(who: string, limitClass: Exclude<LimitClass, 'none'>): LimitState {
+  /** Takes one from a bucket; `key` is its `bucketKey`. */
+  take(key: string, limitClass: Exclude<LimitClass, 'none'>): LimitState {
     const bucket = buckets[limitClass];
     const limit = bucket.limit * this.#factor;
     const burst = bucket.burst * this.#factor;
     const capacity = limit + burst;
     const perMs = limit / bucket.windowMs;
     const now = this.#clock.monotonic();
-    const key = `${limitClass}|${who}`;
     let level = this.#levels.get(key);
     if (level === undefined) {
       if (this.#levels.size >= maxKeys) this.#evict();

@@ -6,17 +6,19 @@ import type { Clock, SharedBuckets } from '../../actors/ports.ts';
 import { ExpiringMap } from './expiring-map.ts';
 
 export interface MemoryBucketsOptions {
-  readonly clock: Pick<Clock, 'now'>;
+  /** Monotonic: a wall clock set back would keep every bucket that was taken from shut until it has caught up. */
+  readonly clock: Pick<Clock, 'monotonic'>;
   /** Default 100,000; the bucket that was longest not taken from is forgotten first, and is then full. */
   readonly maxBuckets?: number;
 }
 
 export function createMemoryBuckets(options: MemoryBucketsOptions): SharedBuckets {
-  const fullAt = new ExpiringMap<number>({ clock: options.clock, maxEntries: options.maxBuckets ?? 100_000 });
+  const clock = { now: () => options.clock.monotonic() };
+  const fullAt = new ExpiringMap<number>({ clock, maxEntries: options.maxBuckets ?? 100_000 });
   return {
     take: async (key, { capacity, windowMs }) => {
       // Whole microseconds: sums of fractions would lose a token.
-      const now = Math.round(options.clock.now() * 1_000);
+      const now = Math.round(clock.now() * 1_000);
       const token = Math.max(1, Math.floor((windowMs * 1_000) / capacity));
       const next = Math.max(now, fullAt.get(key) ?? 0) + token;
       const over = next - now - token * capacity;

@@ -11,7 +11,7 @@ import type { RedisConnection } from './open.ts';
 const script = readFileSync(new URL('./take-token.lua', import.meta.url), 'utf8');
 
 export interface RedisBucketsOptions {
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
   /** Nodes that share the buckets, for the local share. Default 1. */
   readonly nodes?: () => number;
 }

@@ -18,6 +18,7 @@ export const getUserInfo = defineOperation({
     wallet_id: Type.String(),
   }),
   errors: ['USER_NOT_FOUND'],
+  perCaller: true,
   actor: user,
 });
 
@@ -27,6 +28,7 @@ export const getScopes = defineOperation({
   http: { method: 'GET', path: '/api/v1/auth/scopes' },
   input: strictObject({}),
   output: Type.Object({ scopes: Type.Array(Type.String()), granted: Type.Array(Type.String()) }),
+  perCaller: true,
   actor: user,
 });
 
@@ -44,6 +46,7 @@ export const revokeAccess = defineOperation({
   }),
   output: Type.Object({ miniapp_id: Type.String(), revoked_scopes: Type.Array(Type.String()), revoked_at: Iso }),
   errors: ['FORBIDDEN'],
+  perCaller: true,
   actor: user,
 });
 
@@ -58,6 +61,7 @@ export const getMfaMethods = defineOperation({
       Type.Object({ type: Type.String(), enabled: Type.Boolean(), display_name: Type.String(), locked_until: Type.Optional(Iso) }),
     ),
   }),
+  perCaller: true,
   actor: user,
 });
 
@@ -86,6 +90,7 @@ export const registerDevice = defineOperation({
   }),
   output: Type.Object({ device_id: Type.String(), registered_at: Iso, status: Type.Literal('active'), public_key_hash: Type.String() }),
   errors: ['CONFLICT', 'MFA_REQUIRED', 'MFA_LOCKED', 'INVALID_MFA_CREDENTIALS'],
+  perCaller: true,
   actor: user,
 });
 
@@ -107,6 +112,7 @@ export const listDevices = defineOperation({
       }),
     ),
   }),
+  perCaller: true,
   actor: user,
 });
 
@@ -120,6 +126,7 @@ export const revokeDevice = defineOperation({
   input: strictObject({ device_id: DeviceId, idempotency_key: Type.Optional(IdempotencyKey) }),
   output: Type.Object({ device_id: Type.String(), status: Type.Literal('revoked') }),
   errors: ['DEVICE_NOT_FOUND'],
+  perCaller: true,
   actor: user,
 });
 

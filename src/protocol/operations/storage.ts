@@ -81,6 +81,7 @@ export const storageGet = defineOperation({
   output: StoredValue,
   errors: ['KEY_NOT_FOUND'],
   check: (input) => keyIssues(input.key, '/key'),
+  perCaller: true,
   actor: vault,
 });
 
@@ -106,6 +107,7 @@ export const storageSet = defineOperation({
   output: Written,
   errors: ['STORAGE_QUOTA_EXCEEDED', 'DUPLICATE_TRANSACTION'],
   check: (input) => [...keyIssues(input.key, '/key'), ...valueIssues(input.value, '/value')],
+  perCaller: true,
   actor: vault,
 });
 
@@ -128,6 +130,7 @@ export const storageRemove = defineOperation({
   output: Type.Object({ ...Written.properties, removed: Type.Boolean() }),
   errors: ['DUPLICATE_TRANSACTION'],
   check: (input) => keyIssues(input.key, '/key'),
+  perCaller: true,
   actor: vault,
 });
 
@@ -154,6 +157,7 @@ export const storageList = defineOperation({
     ),
     pagination: Pagination,
   }),
+  perCaller: true,
   actor: vault,
 });
 
@@ -170,6 +174,7 @@ export const storageBatchGet = defineOperation({
   input: strictObject({ keys: Keys }),
   output: Type.Object({ items: Type.Array(StoredValue), missing: Type.Array(Type.String()) }),
   check: keysIssues,
+  perCaller: true,
   actor: vault,
 });
 
@@ -207,6 +212,7 @@ export const storageBatchSet = defineOperation({
       ...keyIssues(item.key, `/items/${index}/key`),
       ...valueIssues(item.value, `/items/${index}/value`),
     ]),
+  perCaller: true,
   actor: vault,
 });
 
@@ -222,6 +228,7 @@ export const storageBatchRemove = defineOperation({
   output: Type.Object({ results: Type.Array(Type.Object({ key: Type.String(), success: Type.Boolean(), removed: Type.Boolean() })) }),
   errors: ['DUPLICATE_TRANSACTION'],
   check: keysIssues,
+  perCaller: true,
   actor: vault,
 });
 
@@ -233,6 +240,7 @@ export const storageUsage = defineOperation({
   limit: 'storage',
   input: strictObject({}),
   output: Type.Object({ usage_bytes: Type.Integer(), quota_bytes: Type.Integer(), keys: Type.Integer(), keys_quota: Type.Integer() }),
+  perCaller: true,
   actor: vault,
 });
 

@@ -42,6 +42,7 @@ export const syncPush = defineOperation({
     input.ops.reduce((sum, op) => sum + (op.value?.length ?? 0), 0) > limits.pushBytes + limits.storageValueBytes
       ? [{ path: '/ops', message: 'holds more than 1 MiB of values' }]
       : [],
+  perCaller: true,
   actor: vault,
 });
 
@@ -70,6 +71,7 @@ export const syncPull = defineOperation({
     has_more: Type.Boolean(),
     reset: Type.Optional(Type.Boolean()),
   }),
+  perCaller: true,
   actor: vault,
 });
 
@@ -93,6 +95,7 @@ export const syncStatus = defineOperation({
       }),
     ),
   }),
+  perCaller: true,
   actor: vault,
 });
 

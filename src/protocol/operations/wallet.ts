@@ -20,6 +20,7 @@ export const getBalance = defineOperation({
     status: Type.String(),
   }),
   errors: ['USER_NOT_FOUND', 'USER_SUSPENDED'],
+  perCaller: true,
   actor: user,
 });
 
@@ -47,6 +48,7 @@ export const getTransactions = defineOperation({
     pagination: Pagination,
   }),
   errors: ['USER_NOT_FOUND', 'USER_SUSPENDED'],
+  perCaller: true,
   actor: user,
 });
 

@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { ExpiringMap } from '../../../src/persistence/memory/expiring-map.ts';
 import { createMemoryResumeStore } from '../../../src/persistence/memory/resume-store.ts';
 import { createMemoryBuckets } from '../../../src/persistence/memory/shared-buckets.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 
 function timeAt(at: number) {
-  const time = { at, now: () => time.at };
+  const time = { at, now: () => time.at, monotonic: () => time.at };
   return time;
 }
 
@@ -51,6 +52,18 @@ describe('an expiring map', () => {
 });
 
 describe('memory buckets', () => {
+  it('refill by time that passed, whatever becomes of the wall clock', async () => {
+    const clock = new ManualClock();
+    const buckets = createMemoryBuckets({ clock });
+    const bucket = { capacity: 1, windowMs: 1_000 };
+    expect((await buckets.take('k', bucket)).ok).toBe(true);
+    clock.jump(3_600_000);
+    expect(await buckets.take('k', bucket)).toEqual({ ok: false, retryAfterS: 1 });
+    clock.jump(-2 * 3_600_000);
+    clock.advance(1_000);
+    expect((await buckets.take('k', bucket)).ok).toBe(true);
+  });
+
   it('refill evenly, up to what they hold', async () => {
     const clock = timeAt(1_000_000);
     const buckets = createMemoryBuckets({ clock });
