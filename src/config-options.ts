@@ -176,7 +176,7 @@ export const options = {
   signingKeys: optional(
     'TMCP_SIGNING_KEYS',
     signingKeys,
-    'A JSON Web Key Set with private RS256 keys, inline or the path of a file; the first signs, all verify.',
+    'A JSON Web Key Set with private RS256 keys, inline or the path of a file; the first signs, all verify. `tmcp keys` makes one.',
     requiredSecret,
   ),
   tokenTtlS: option('TMCP_TOKEN_TTL_S', integer(60, 86_400), '3600', 'Life of an access token.', 's'),

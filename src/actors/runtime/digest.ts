@@ -15,7 +15,7 @@ export function digest(parts: readonly string[]): string {
  */
 export function inputHash(input: Readonly<Record<string, unknown>>, key: Uint8Array): string {
   const { idempotency_key: _key, ...rest } = input;
-  return createHash('sha256').update(canonical(rest)).digest('base64url');
+  return createHmac('sha256', key).update(canonical(rest)).digest('base64url');
 }
 
 function canonical(value: unknown): string {

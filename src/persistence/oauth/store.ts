@@ -15,7 +15,7 @@ import { createUsers, type UserSeed } from './users.ts';
 const destroyByPair = loadSql(import.meta.url, './sql/model-destroy-by-pair.sql');
 
 const sweepRows = 1_000;
-const sweepRounds = 1;
+const sweepRounds = 100;
 
 /** What is withdrawn: of one app (`clientIds` are the client ids it goes by) or of all; some scopes or all. */
 export interface Withdrawal {

@@ -213,6 +213,7 @@ export class SessionHub {
       for (const session of own) {
         if (event.appId !== undefined && event.appId !== session.principal.appId) continue;
         if (event.exceptSession !== undefined && event.exceptSession === session.id) continue;
+        if (event.scopes !== undefined && !event.scopes.some((scope) => session.principal.scopes.has(scope))) continue;
         this.deliver(session, frame, event.key);
       }
     } catch (error) {

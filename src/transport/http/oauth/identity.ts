@@ -121,7 +121,7 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
       const { revoked, at } = await store.withdraw({
         userId,
         // Consents and live tokens go by the app's own id, also when one of its client ids was told.
-        ...(appId === undefined ? {} : { appId, clientIds: app === undefined ? [appId] : clientIdsOf(app) }),
+        ...(appId === undefined ? {} : { appId: app?.appId ?? appId, clientIds: app === undefined ? [appId] : clientIdsOf(app) }),
         ...(scopes === undefined ? {} : { scopes }),
       });
       const revokedScopes = [...new Set(revoked.map(({ scope }) => scope))];
