@@ -1,5 +1,5 @@
 /** The command line as an operator meets it: real processes of the built server. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,13 +17,14 @@ const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => 
   string
 >;
 
+/** Runs `tmcp` to its end, without standing still: sockets that the tests keep must see what happens to them. */
 function tmcp(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
-    env: { ...clean, ...env },
-    encoding: 'utf8',
-    timeout: 30_000,
+  return new Promise<{ status: number | null; stdout: string; stderr: string }>((resolve) => {
+    const child = spawn(process.execPath, [main, ...args], { env: { ...clean, ...env }, timeout: 60_000 });
+    const text = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (chunk: string) => (text[name] += chunk));
+    child.once('close', (status) => resolve({ status, ...text }));
   });
-  return { status, stdout, stderr };
 }
 
 function serveEnv(databaseUrl: string, walletUrl: string, port: number): Record<string, string> {
@@ -50,8 +51,8 @@ beforeAll(() => {
 });
 
 describe('tmcp serve', () => {
-  it('without its configuration ends with one text that names everything missing', () => {
-    const { status, stderr } = tmcp(['serve']);
+  it('without its configuration ends with one text that names everything missing', async () => {
+    const { status, stderr } = await tmcp(['serve']);
     expect(status).not.toBe(0);
     for (const name of ['DATABASE_URL', 'TMCP_SIGNING_KEYS', 'TMCP_MASTER_KEY', 'TMCP_PUBLIC_URL', 'TMCP_WALLET_URL'])
       expect(stderr).toContain(name);
@@ -93,7 +94,7 @@ describe('tmcp serve', () => {
   it('refuses a Postgres with fsync off, unless told so by name', async () => {
     const postgres = await startPostgres({ fsync: 'off' });
     try {
-      const refused = tmcp(['serve'], serveEnv(postgres.url, 'http://127.0.0.1:9', await freePort()));
+      const refused = await tmcp(['serve'], serveEnv(postgres.url, 'http://127.0.0.1:9', await freePort()));
       expect(refused.status).not.toBe(0);
       expect(refused.stderr).toContain('fsync');
       const port = await freePort();
@@ -110,8 +111,8 @@ describe('tmcp serve', () => {
 });
 
 describe('tmcp doctor', () => {
-  it('says what is wrong and what to do, and exits 1', () => {
-    const { status, stdout } = tmcp(['doctor'], serveEnv('postgres://127.0.0.1:9/none', 'http://127.0.0.1:9', 8080));
+  it('says what is wrong and what to do, and exits 1', async () => {
+    const { status, stdout } = await tmcp(['doctor'], serveEnv('postgres://127.0.0.1:9/none', 'http://127.0.0.1:9', 8080));
     expect(status).toBe(1);
     expect(stdout).toMatch(/✗ Postgres: .*DATABASE_URL/);
     expect(stdout).toMatch(/✗ wallet: .*TMCP_WALLET_URL/);
@@ -167,8 +168,8 @@ describe('tmcp dev', () => {
     expect(fixtures.wallet).toEqual({ url: expect.any(String), admin_url: expect.any(String) });
   });
 
-  it('tmcp token prints as many as asked for', () => {
-    const { status, stdout } = tmcp(
+  it('tmcp token prints as many as asked for', async () => {
+    const { status, stdout } = await tmcp(
       ['token', '--user', '@load:tween.example', '--app', 'ma_demo_shop', '--scope', 'storage:read', '--count', '3', '--spread'],
       { TMCP_PORT: String(port) },
     );
@@ -179,9 +180,9 @@ describe('tmcp dev', () => {
     for (const token of tokens) expect(token).toMatch(/^tep\./);
   });
 
-  it('a second one on the same port says so in one sentence', () => {
+  it('a second one on the same port says so in one sentence', async () => {
     const other = mkdtempSync(join(tmpdir(), 'tmcp-cli-'));
-    const { status, stderr } = tmcp(['dev'], { TMCP_PORT: String(port), TMCP_DATA_DIR: other, TMCP_METRICS_PORT: '0' });
+    const { status, stderr } = await tmcp(['dev'], { TMCP_PORT: String(port), TMCP_DATA_DIR: other, TMCP_METRICS_PORT: '0' });
     rmSync(other, { recursive: true, force: true });
     expect(status).not.toBe(0);
     expect(stderr).toMatch(/port/i);
