@@ -74,6 +74,8 @@ export type AppParts = Awaited<ReturnType<typeof assemble>>;
 
 export interface App extends AsyncDisposable {
   readonly url: string;
+  /** Where metrics are scraped; undefined when that is off. */
+  readonly metricsUrl: string | undefined;
   readonly parts: AppParts;
   /** Tells sessions to move away, lets requests end, flushes. */
   drain(): Promise<void>;
@@ -320,6 +322,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     drainMs: config.drainMs,
     metricsHost: config.metricsHost,
     metricsPort: config.metricsPort,
+    anyMetricsPort: config.mode === 'dev',
     async ready() {
       await readinessProbe(database, parts.node, clock);
     },
@@ -363,6 +366,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   };
   return {
     url: `http://${config.host === '0.0.0.0' ? '127.0.0.1' : config.host}:${server.port}`,
+    metricsUrl: server.metricsPort === undefined ? undefined : `http://${config.metricsHost}:${server.metricsPort}/metrics`,
     parts,
     drain,
     [Symbol.asyncDispose]: () => (stopped ??= stop()),

@@ -25,7 +25,7 @@ TMCP server, development mode
   HTTP and OAuth   ${url}
   live sockets     ${url.replace('http', 'ws')}/v1/live
   documents        ${url}/openapi.json  ${url}/asyncapi.json
-  metrics          ${config.metricsPort === 0 ? 'off' : `http://${config.metricsHost}:${config.metricsPort}/metrics`}
+  metrics          ${dev.app.metricsUrl ?? 'off'}
   wallet sandbox   ${wallet.url}  (faults: POST ${wallet.admin_url}/faults)
   data             ${config.databaseUrl === undefined ? `${config.dataDir}: embedded, survives SIGKILL but not a power cut` : 'the Postgres of DATABASE_URL'}
 

@@ -55,11 +55,15 @@ export interface ServerOptions {
   readonly metricsHost: string;
   /** 0: no metrics listener. */
   readonly metricsPort: number;
+  /** When the metrics port is taken, take a free one: for development, where several servers run on one machine. */
+  readonly anyMetricsPort?: boolean;
   readonly audit?: (event: SessionAudit) => void;
 }
 
 export interface TmcpServer {
   readonly port: number;
+  /** Undefined without a metrics listener. */
+  readonly metricsPort: number | undefined;
   /** Live sockets, and sessions with and without one. */
   readonly counts: { readonly sockets: number; readonly sessions: number; readonly detached: number };
   /** Moves live sessions away; resolves when their sockets are closed or `drainMs` have passed. HTTP goes on. */
@@ -130,20 +134,27 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
   };
   app.filter((res, change) => count(res, Number(change)));
   const port = await listen(app, options.host, options.port);
+  const startScrape = (on: number) =>
+    startMetricsServer({
+      host: options.metricsHost,
+      port: on,
+      text: () => metrics.text(),
+      contentType: metrics.contentType,
+      onError: (error) => context.log.error({ event: 'metrics.failed', err: error }, 'the metrics could not be read'),
+    });
   const scrape =
     options.metricsPort === 0
       ? undefined
-      : await startMetricsServer({
-          host: options.metricsHost,
-          port: options.metricsPort,
-          text: () => metrics.text(),
-          contentType: metrics.contentType,
-          onError: (error) => context.log.error({ event: 'metrics.failed', err: error }, 'the metrics could not be read'),
-        }).catch(async (error: unknown) => {
-          await live.close();
-          app.close();
-          throw error;
-        });
+      : await startScrape(options.metricsPort)
+          .catch((error: unknown) => {
+            if (options.anyMetricsPort !== true) throw error;
+            return startScrape(0);
+          })
+          .catch(async (error: unknown) => {
+            await live.close();
+            app.close();
+            throw error;
+          });
 
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
@@ -154,6 +165,7 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
   };
   return {
     port,
+    metricsPort: scrape?.port,
     get counts() {
       return { sockets: live.sockets, sessions: live.hub.size, detached: live.hub.detached };
     },

@@ -146,6 +146,28 @@ describe('tmcp dev', () => {
     expect(text).toContain('not a power cut');
   });
 
+  it('takes another metrics port when a second server has the usual one', async () => {
+    const others = await Promise.all(
+      [1, 2].map(async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'tmcp-cli-'));
+        const free = await freePort();
+        const other = await startTmcp(
+          ['dev'],
+          { TMCP_PORT: String(free), TMCP_DATA_DIR: folder, TMCP_LOG_LEVEL: 'error' },
+          `http://127.0.0.1:${free}/readyz`,
+        );
+        return { folder, other };
+      }),
+    );
+    const metrics = others.map(({ other }) => /http:\S+\/metrics/.exec(other.output.join('\n'))?.[0] ?? '');
+    expect(new Set(metrics).size).toBe(2);
+    for (const address of metrics) expect(await (await fetch(address)).text()).toContain('actor_active');
+    for (const { folder, other } of others) {
+      await other.kill('SIGTERM');
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   it('gives fixtures with everything a client needs', async () => {
     const fixtures = (await (await fetch(`${server.url}/dev/fixtures`)).json()) as {
       users: Record<string, unknown>[];
