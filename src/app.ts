@@ -22,6 +22,7 @@ import { createMetrics } from './metrics.ts';
 import { createKeyRing } from './persistence/crypto/key-ring.ts';
 import { createSecretHasher } from './persistence/crypto/secret-hasher.ts';
 import type { Database } from './persistence/database.ts';
+import { FencedError } from './persistence/journal/errors.ts';
 import { createJournal } from './persistence/journal/journal.ts';
 import { createMemoryBuckets } from './persistence/memory/shared-buckets.ts';
 import { createMemoryResumeStore } from './persistence/memory/resume-store.ts';
@@ -181,6 +182,8 @@ async function assemble(options: AppOptions) {
     onFault: (error) => log.error({ err: error }, 'a fault of the identity server'),
   });
 
+  /** A fenced node can commit nothing any more: it says so to the balancer. */
+  const ownership = { lost: false };
   const observeKind = log.child({ component: 'actors' });
   const registry: Registry = new Registry({
     journal,
@@ -233,6 +236,7 @@ async function assemble(options: AppOptions) {
       depth: (total) => metrics.actorMailboxDepth.set(total),
       active: (kind, count) => metrics.actorsActive.with(kind).set(count),
       restarted(kind, address, error) {
+        if (error instanceof FencedError) ownership.lost = true;
         metrics.actorRestarts.with(kind).inc();
         observeKind.error({ address, err: error }, 'an actor failed and is rebuilt from its last flushed state');
       },
@@ -276,6 +280,7 @@ async function assemble(options: AppOptions) {
     hasher,
     wallet,
     dbEpoch,
+    ownership,
     registry,
     timers,
     outbox,
@@ -324,6 +329,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     metricsPort: config.metricsPort,
     anyMetricsPort: config.mode === 'dev',
     async ready() {
+      if (parts.ownership.lost) throw new Error('another node has taken this node’s actors over: restart it');
       await readinessProbe(database, parts.node, clock);
     },
     ...(options.devDoors === undefined ? {} : { devDoors: options.devDoors(parts) }),

@@ -19,7 +19,8 @@ export async function openDatabase(options: DatabaseOptions, onError: (error: Er
   const { databaseUrl, dataDir, databasePool, unsafeDatabase } = options;
   let database: Database;
   if (databaseUrl === undefined) {
-    mkdirSync(dataDir, { recursive: true });
+    // It holds the keys of development.
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     // 40 MB of WebAssembly that a node on Postgres never needs.
     const { openPglite } = await import('./pglite/open.ts');
     database = await openPglite(join(dataDir, 'pglite'));

@@ -251,3 +251,18 @@ describe('browsers', () => {
     expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
   });
 });
+
+describe('a node whose actors were taken over', () => {
+  it('acknowledges nothing more and tells the balancer', async () => {
+    await client.call('tween.storage.set', { key: 'before', value: 'kept' });
+    await app.dev.app.parts.database.query('update slots set epoch = epoch + 1');
+    await expect(client.call('tween.storage.set', { key: 'after', value: 'not kept' }, { repeat: false })).rejects.toMatchObject({
+      code: 'SERVICE_UNAVAILABLE',
+    });
+    expect((await fetch(`${app.origin}/readyz`)).status).toBe(503);
+    await app.restart();
+    expect((await fetch(`${app.origin}/readyz`)).status).toBe(200);
+    expect((await client.call('tween.storage.get', { key: 'before' })).value).toBe('kept');
+    await expect(client.call('tween.storage.get', { key: 'after' })).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' });
+  });
+});

@@ -92,6 +92,8 @@ export async function startDevApp(env: Readonly<Record<string, string>> = {}): P
         deviceId: `test-${clients.length}`,
         WebSocket: WebSocket as unknown as SocketConstructor,
         timeoutMs: 10_000,
+        // Restarts are part of these tests.
+        onError: () => {},
         ...rest,
       });
       clients.push(client);
