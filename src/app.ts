@@ -4,6 +4,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { Gate } from './actors/runtime/gate.ts';
+import { LoadProbe } from './actors/runtime/load-probe.ts';
 import { UserLimiter } from './actors/runtime/limiter.ts';
 import { Outbox } from './actors/runtime/outbox.ts';
 import { Registry } from './actors/runtime/registry.ts';
@@ -12,17 +13,17 @@ import { compileCatalogue } from './actors/runtime/validators.ts';
 import { createChargeRunner } from './actors/payment/charge-runner.ts';
 import { createPaymentBehaviour } from './actors/payment/payment.ts';
 import type { Clock, JournalEntry, Principal } from './actors/ports.ts';
+import { Nodes } from './app/nodes.ts';
 import { sessionLifecycle } from './actors/session/session.machine.ts';
 import { createUserBehaviour } from './actors/user/user.ts';
 import { createVaultBehaviour } from './actors/vault/vault.ts';
 import type { Config } from './config.ts';
-import { newBootId, newId } from './ids.ts';
+import { newId } from './ids.ts';
 import type { Logger } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { createKeyRing } from './persistence/crypto/key-ring.ts';
 import { createSecretHasher } from './persistence/crypto/secret-hasher.ts';
 import type { Database } from './persistence/database.ts';
-import { FencedError } from './persistence/journal/errors.ts';
 import { createJournal } from './persistence/journal/journal.ts';
 import { createMemoryBuckets } from './persistence/memory/shared-buckets.ts';
 import { createMemoryResumeStore } from './persistence/memory/resume-store.ts';
@@ -32,11 +33,9 @@ import { createRedisBuckets } from './persistence/redis/shared-buckets.ts';
 import { openRedis } from './persistence/redis/open.ts';
 import { createRedisResumeStore } from './persistence/redis/resume-store.ts';
 import { createActorStore } from './persistence/stores/actor-store.ts';
-import { claimSlots } from './persistence/stores/slots.ts';
 import { forgetTombstones, purgeExpired, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
 import { createVaultStore } from './persistence/stores/vault-store.ts';
 import { TmcpError } from './protocol/errors.ts';
-import { createLocalBus } from './transport/live/local-bus.ts';
 import { createIdentity } from './transport/http/oauth/identity.ts';
 import { createServer, type TmcpServer } from './transport/server.ts';
 import { createTweenPayWallet, type TweenPayWallet } from './transport/tweenpay/tweenpay-wallet.ts';
@@ -64,6 +63,8 @@ export interface AppOptions {
   readonly log: Logger;
   /** Runs when everything is there and before the first request can come. */
   readonly beforeListening?: (app: AppParts) => Promise<void>;
+  /** Somebody asked this node, through the database, to drain and end. */
+  readonly onDrainRequested?: () => void;
   /** Doors that exist only in dev. */
   readonly devDoors?: (app: AppParts) => DevDoors;
 }
@@ -83,19 +84,21 @@ export interface App extends AsyncDisposable {
 }
 
 const upkeepEveryMs = 10 * 60_000;
+/** How long a node that drains tries to hand its actors over; what is left then waits for its next owner in the database. */
+const giveWithinMs = 8_000;
 
 async function assemble(options: AppOptions) {
   const { config, secrets, database, clock, log } = options;
-  const node = newId('node');
   const metrics = createMetrics();
-  const epochs = new Map((await claimSlots(database, newBootId())).map(({ slot, epoch }) => [slot, epoch]));
+  const nodes = new Nodes({ config, secrets, publicUrl: options.publicUrl, serverName: options.serverName, database, clock, log, metrics });
+  const { bus, name: node } = nodes;
   const journal = createJournal({
     db: database,
     clock,
     lanes: config.lanes,
     maxEntries: config.journalMaxEntries,
     maxBytes: config.journalMaxBytes,
-    epochOf: (slot) => epochs.get(slot) ?? 0,
+    epochOf: (slot) => nodes.slots.epochOf(slot),
     log: log.child({ component: 'journal' }),
     ackBeforeCommit: config.testAckBeforeCommit,
     observe: {
@@ -106,11 +109,15 @@ async function assemble(options: AppOptions) {
     },
   });
   const store = createActorStore(database);
-  const bus = createLocalBus();
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl);
-  const buckets = redis === undefined ? createMemoryBuckets({ clock }) : createRedisBuckets(redis, { clock });
-  const resumes = redis === undefined ? createMemoryResumeStore({ clock }) : createRedisResumeStore(redis);
-  const revocations = await createRevocations(database, clock, (error) => log.error({ err: error }, 'revocations could not be read'));
+  const buckets = redis === undefined ? createMemoryBuckets({ clock }) : createRedisBuckets(redis, { clock, nodes: () => nodes.count() });
+  const resumes = nodes.resumes(redis === undefined ? createMemoryResumeStore({ clock }) : createRedisResumeStore(redis));
+  const revocations = await createRevocations(
+    database,
+    clock,
+    (error) => log.error({ err: error }, 'revocations could not be read'),
+    () => nodes.hintRevoked(),
+  );
   const identityStore = createIdentityStore(database, clock, revocations);
   const [currentMaster] = secrets.masterKeys;
   if (currentMaster === undefined) throw new Error('there is no master key');
@@ -131,7 +138,7 @@ async function assemble(options: AppOptions) {
   /** Asks an actor and waits for its answer. */
   const ask = <T>(address: string, type: string, input: unknown, who: Principal | null = null): Promise<T> =>
     new Promise((resolve, reject) => {
-      registry.tell(address, { type, input, who, reply: (error, result) => (error === null ? resolve(result as T) : reject(error)) });
+      nodes.tell(address, { type, input, who, reply: (error, result) => (error === null ? resolve(result as T) : reject(error)) });
     });
 
   const identity = await createIdentity({
@@ -182,8 +189,6 @@ async function assemble(options: AppOptions) {
     onFault: (error) => log.error({ err: error }, 'a fault of the identity server'),
   });
 
-  /** A fenced node can commit nothing any more: it says so to the balancer. */
-  const ownership = { lost: false };
   const observeKind = log.child({ component: 'actors' });
   const registry: Registry = new Registry({
     journal,
@@ -228,15 +233,17 @@ async function assemble(options: AppOptions) {
     mailboxLimit: config.mailbox,
     maxActors: config.maxActors,
     idleMs: config.idleActorMs,
+    tell: nodes.tell,
     onFlushed(address: string, entry: JournalEntry) {
       if (entry.timers !== undefined || entry.timersDone !== undefined) timers.flushed(address, entry);
       if (entry.outbox !== undefined || entry.outboxDone !== undefined) outbox.flushed(address, entry);
     },
     observe: {
       depth: (total) => metrics.actorMailboxDepth.set(total),
+      unwanted: (why) => metrics.requestsUnwanted.with(why).inc(),
       active: (kind, count) => metrics.actorsActive.with(kind).set(count),
       restarted(kind, address, error) {
-        if (error instanceof FencedError) ownership.lost = true;
+        nodes.fenced(address, error);
         metrics.actorRestarts.with(kind).inc();
         observeKind.error({ address, err: error }, 'an actor failed and is rebuilt from its last flushed state');
       },
@@ -249,23 +256,48 @@ async function assemble(options: AppOptions) {
   bus.subscribe(({ method, params }) => {
     if (method === 'tween.payment.updated') metrics.paymentTransactions.with(String(params['status'])).inc();
   });
-  const tell: Registry['tell'] = (address, message) => registry.tell(address, message);
-  const timers = new Timers({ store, clock, tell });
+  const { tell, ownSlots: slots } = nodes;
+  const timers = new Timers({ store, clock, tell, slots });
   const outbox = new Outbox({
     store,
     clock,
     runners: createChargeRunner(wallet, clock),
     tell,
+    slots,
     onError: (row, error) => log.error({ outboxId: row.id, kind: row.type, err: error }, 'an effect could not be carried out'),
   });
+  const limiter = new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1);
+  const load = new LoadProbe({
+    clock,
+    journal,
+    journalMaxEntries: config.journalMaxEntries,
+    journalMaxBytes: config.journalMaxBytes,
+    loopDelayMs: config.loopDelayMs,
+    maxInFlight: config.maxInFlight,
+    waiting: () => registry.waiting,
+    onShed: (workClass) => metrics.requestsShed.with(workClass).inc(),
+  });
+  metrics.overloadPressure.from(() => load.admission.pressure);
   const gate = new Gate({
+    overload: { admission: load.admission, clock, deadlineMs: config.deadlineMs },
     operations: compileCatalogue(),
-    limiter: new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1),
+    limiter,
     tell,
     hashKey: createHmac('sha256', secrets.pepper).update('inputs under idempotency keys').digest(),
   });
+  await nodes.start({
+    registry,
+    limiter,
+    moved(lost) {
+      timers.moved(lost);
+      outbox.moved(lost);
+    },
+    onRevoked: () => void revocations.refresh().catch((error: unknown) => log.warn({ err: error }, 'revocations could not be read')),
+    load: () => ({ sessions: metrics.liveSessions.samples({})[0]?.value ?? 0, actors: registry.size, slots: nodes.slots.count }),
+  });
   return {
     node,
+    nodes,
     metrics,
     journal,
     store,
@@ -280,11 +312,11 @@ async function assemble(options: AppOptions) {
     hasher,
     wallet,
     dbEpoch,
-    ownership,
     registry,
     timers,
     outbox,
     gate,
+    load,
     ask,
     clock,
     log,
@@ -313,6 +345,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     bus: parts.bus,
     revocations,
     resumes: parts.resumes,
+    home: parts.nodes.home,
+    onResumed: (session, generation) => parts.nodes.resumed(session, generation),
     lifecycle: sessionLifecycle(),
     identity,
     clock,
@@ -324,16 +358,29 @@ export async function startApp(options: AppOptions): Promise<App> {
     trustProxyHops: config.trustProxy,
     maxConnections: config.maxConnections,
     maxConnectionsPerIp: config.maxConnectionsPerIp,
+    acceptRate: config.acceptRate,
+    acceptBurst: config.acceptBurst,
+    maxSessionsPerUser: config.maxSessionsPerUser,
+    load: parts.load,
     drainMs: config.drainMs,
     metricsHost: config.metricsHost,
     metricsPort: config.metricsPort,
     anyMetricsPort: config.mode === 'dev',
     async ready() {
-      if (parts.ownership.lost) throw new Error('another node has taken this node’s actors over: restart it');
+      parts.nodes.ready();
       await readinessProbe(database, parts.node, clock);
     },
     ...(options.devDoors === undefined ? {} : { devDoors: options.devDoors(parts) }),
   });
+
+  parts.nodes.attach(
+    {
+      surrender: (session, secretHash) => server.live.hub.surrender(session, secretHash),
+      gap: (here) => server.live.hub.gap(here),
+      evacuate: (cut) => server.live.evacuate(cut),
+    },
+    () => options.onDrainRequested?.(),
+  );
 
   let upkeep = (): void => {};
   const keepUp = (): void => {
@@ -355,15 +402,22 @@ export async function startApp(options: AppOptions): Promise<App> {
   gauges();
 
   let stopped: Promise<void> | undefined;
-  const drain = (): Promise<void> => server.drain();
+  const drain = async (): Promise<void> => {
+    parts.nodes.beginDrain();
+    await server.drain();
+    await parts.nodes.giveAll(giveWithinMs);
+  };
   const stop = async (): Promise<void> => {
     upkeep();
     cancelGauges();
     await server.close();
+    parts.load.close();
     timers.close();
     outbox.close();
+    await parts.nodes.stop();
     registry.close();
     await journal.close();
+    await parts.nodes.leave();
     revocations.close();
     identity.close();
     await wallet.close();

@@ -12,6 +12,7 @@ import {
   oneOf,
   origin,
   type Parse,
+  portOrOff,
   secretBytes,
   secretList,
   secretText,
@@ -96,6 +97,48 @@ export const options = {
     'Live sockets from one client address; 0 means no bound.',
     'sockets',
   ),
+  acceptRate: option(
+    'TMCP_ACCEPT_RATE',
+    integer(0, 1_000_000),
+    { dev: '0', serve: '500' },
+    'Live sockets this node takes in a second; more get 503 and a spread Retry-After. 0 means no bound.',
+    'sockets/s',
+  ),
+  acceptBurst: option(
+    'TMCP_ACCEPT_BURST',
+    integer(1, 1_000_000),
+    '1000',
+    'Live sockets it takes at once before that rate counts.',
+    'sockets',
+  ),
+  maxSessionsPerUser: option(
+    'TMCP_MAX_SESSIONS_PER_USER',
+    integer(0, 1_000_000),
+    { dev: '0', serve: '32' },
+    'Live sessions of one user on this node; one more ends the oldest. 0 means no bound.',
+    'sessions',
+  ),
+  loopDelayMs: option(
+    'TMCP_LOOP_DELAY_MS',
+    integer(0, 60_000),
+    { dev: '0', serve: '250' },
+    'How late the event loop may come round before work is refused, payments never. 0 refuses nothing for load.',
+    'ms',
+  ),
+  maxInFlight: option(
+    'TMCP_MAX_IN_FLIGHT',
+    integer(100, 10_000_000),
+    '10000',
+    'Requests of live sessions that may be unanswered at once, and messages that may wait in mailboxes, before work is refused.',
+    'requests',
+  ),
+  deadlineMs: option(
+    'TMCP_DEADLINE_MS',
+    integer(100, 600_000),
+    '10000',
+    'How long a request may wait to be begun; past it the answer is SERVICE_UNAVAILABLE.',
+    'ms',
+  ),
   rateLimits: option(
     'TMCP_RATE_LIMITS',
     oneOf('spec', 'relaxed'),
@@ -149,6 +192,29 @@ export const options = {
     url('redis:', 'rediss:'),
     'Redis, for routing hints and shared buckets; without it they are in memory and the node is alone.',
     { secret: 'url' },
+  ),
+
+  clusterPort: option(
+    'TMCP_CLUSTER_PORT',
+    portOrOff,
+    { dev: 'off', serve: '7600' },
+    'The port for links between nodes (0 takes a free one); off: the node is alone, and takes over whatever another one had.',
+  ),
+  clusterHost: option(
+    'TMCP_CLUSTER_HOST',
+    text,
+    { dev: '127.0.0.1', serve: '0.0.0.0' },
+    'The address that links between nodes are accepted on; only nodes with the same TMCP_PEPPER get in.',
+  ),
+  clusterAddress: optional(
+    'TMCP_CLUSTER_ADDRESS',
+    text,
+    'The host name or address at which other nodes reach this one; TMCP_CLUSTER_HOST when not set, or the machine’s own name where that is every address.',
+  ),
+  nodeName: optional(
+    'TMCP_NODE_NAME',
+    text,
+    'The name of this node, which no other live node may have; a random one when not set. In Kubernetes: the name of the pod.',
   ),
 
   idleActorMs: option(

@@ -59,6 +59,16 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Parse<T
   };
 }
 
+/** A port, or undefined for `off`. */
+export const portOrOff: Parse<number | undefined> = (value) => {
+  if (value === 'off') return undefined;
+  try {
+    return integer(0, 65_535)(value, unread);
+  } catch {
+    throw new Error('must be off, or a port from 0 (a free one) to 65535');
+  }
+};
+
 export const onOff: Parse<boolean> = (value) => oneOf('on', 'off')(value, unread) === 'on';
 
 /** A URL of one of `protocols` (`https:` …). */

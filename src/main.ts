@@ -7,10 +7,11 @@ import { loadConfig, unknownVariables } from './config.ts';
 import { describeConfig } from './config-text.ts';
 import { env } from './env.ts';
 import { createLogger } from './log.ts';
+import { version } from './version.ts';
 
 const program = new Command('tmcp')
   .description('TMCP server: live sockets, payments and storage for mini-apps')
-  .version('0.1.0')
+  .version(version)
   .showHelpAfterError();
 
 program

@@ -16,13 +16,19 @@ const maxCells = 1_000;
 /** A count that only grows. */
 export class CounterCell {
   #value = 0;
+  #read: (() => number) | undefined;
 
   inc(by = 1): void {
     this.#value += by;
   }
 
+  /** From now on the value is what `read`, which must only grow, gives at the scrape. */
+  from(read: () => number): void {
+    this.#read = read;
+  }
+
   samples(labels: Sample['labels']): Sample[] {
-    return [{ labels, value: this.#value }];
+    return [{ labels, value: this.#read?.() ?? this.#value }];
   }
 }
 

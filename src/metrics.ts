@@ -63,6 +63,17 @@ export function createMetrics(defaults = true) {
     walletCallSeconds: histogram('wallet_call_seconds', 'Time of one wallet call', ['operation']),
     authenticationAttempts: counter('authentication_attempts_total', 'Sign-ins and factor checks', ['outcome']),
     paymentTransactions: counter('payment_transactions_total', 'Payments that reached a status', ['status']),
+    overloadPressure: gauge('overload_pressure', 'Classes of work that are refused because the node is too busy, 0 to 4', []).with(),
+    requestsShed: counter('requests_shed_total', 'Requests refused because the node was too busy', ['class']),
+    requestsUnwanted: counter('requests_unwanted_total', 'Requests that nobody waited for any more and that were not begun', ['reason']),
+    slotsOwned: gauge('slots_owned', 'Slots whose actors this node runs', []).with(),
+    slotMoves: counter('slot_moves_total', 'Slots that this node claimed, gave, received or lost', ['kind']),
+    forwards: counter('forwards_total', 'Messages for actors of other nodes, by how they went on', ['outcome']),
+    forwardsWaiting: gauge('forwards_waiting', 'Messages that wait to know whose their actor is', []).with(),
+    fenceRefusals: counter('fence_refusals_total', 'Writes refused because another node owns the actor', []).with(),
+    leaseAgeSeconds: gauge('lease_age_seconds', 'Time since this node renewed its lease', []).with(),
+    peerErrors: counter('peer_errors_total', 'Messages to other nodes that were not answered', ['kind']),
+    peerRoundTripSeconds: histogram('peer_round_trip_seconds', 'Time from a message to another node to its answer', []).with(),
     rateLimited: counter('rate_limited_total', 'Requests refused by a rate limit', ['class']),
 
     /** The text a scrape gets. */

@@ -35,6 +35,8 @@ export interface Principal {
   readonly deviceId?: string;
   /** The live session the message came over; undefined on HTTP. */
   readonly sessionId?: string;
+  /** How often that session was resumed: what an older socket of it still sends is refused. */
+  readonly generation?: number;
 }
 
 /** Verifies an access token. Errors: `INVALID_TOKEN`, always with the same message. In process, no I/O on the warm path. */
@@ -148,8 +150,9 @@ export interface ActorStore {
   load(address: Address): Promise<StoredActor | undefined>;
   records(address: Address): Promise<RecordRow[]>;
   idempotency(address: Address, scope: string): Promise<IdempotencyRow | undefined>;
-  timers(dueBefore: number, limit: number): Promise<{ address: Address; id: string; dueAt: number }[]>;
-  outbox(limit: number): Promise<(OutboxRow & { address: Address; createdAt: number })[]>;
+  /** `slots`: only of these; rows without a slot, of earlier versions, count to slot 0. */
+  timers(dueBefore: number, limit: number, slots?: readonly number[]): Promise<{ address: Address; id: string; dueAt: number }[]>;
+  outbox(limit: number, slots?: readonly number[]): Promise<(OutboxRow & { address: Address; createdAt: number })[]>;
 }
 
 /** Reads of a vault's rows. `index` gives every row without its value, of tombstones at least the newest 20,000. */
@@ -329,7 +332,11 @@ export interface UserEvent {
 /** Carries events to a user's live sessions, wherever they are. At most once per session socket; the session numbers and keeps them. */
 export interface EventBus {
   publish(event: UserEvent): void;
-  subscribe(listener: (event: UserEvent) => void): () => void;
+  /**
+   * Calls `listener` with each event published on this node, and with those of other nodes whose user `wants` says yes to. Without
+   * `wants`: with this node's alone.
+   */
+  subscribe(listener: (event: UserEvent) => void, wants?: (userId: string) => boolean): () => void;
 }
 
 /** What is withdrawn. Exactly one of `tokenId`, `grantId`, or user (with or without app) names it. */
@@ -358,6 +365,8 @@ export interface ResumeRecord {
   readonly userId: string;
   readonly appId: string;
   readonly deviceId: string;
+  /** How often it was resumed. */
+  readonly generation: number;
   readonly seq: number;
   /** Unacknowledged events, oldest first, already encoded as `{method, params, seq}`. */
   readonly events: readonly { readonly seq: number; readonly method: string; readonly params: unknown }[];
@@ -366,12 +375,14 @@ export interface ResumeRecord {
 }
 
 /**
- * Resume records, at most `limits.resumeMs` old. `take` is atomic: of two takers one gets the record.
+ * Resume records, at most `limits.resumeMs` old. `take` is atomic: of two takers one gets the record. It may also get it from the node
+ * that still has the session, which lets go of it for whoever names the hash of its secret.
  * Losing all of it costs clients a fresh pull, never a promise.
  */
 export interface ResumeStore {
-  put(record: ResumeRecord): Promise<void>;
-  take(session: string): Promise<ResumeRecord | undefined>;
+  /** False: it was not kept, and nobody can take it. */
+  put(record: ResumeRecord): Promise<boolean>;
+  take(session: string, secretHash?: string): Promise<ResumeRecord | undefined>;
 }
 
 /** Buckets keyed by address, client or app. Errors: none; when the store is away it answers from a local share. */
@@ -380,4 +391,54 @@ export interface SharedBuckets {
     key: string,
     bucket: { readonly capacity: number; readonly windowMs: number },
   ): Promise<{ readonly ok: boolean; readonly retryAfterS: number }>;
+}
+
+// --- nodes --------------------------------------------------------------------------------------------------------------------
+
+/** A node with its lease, as the database has it. */
+export interface ClusterNode {
+  readonly bootId: string;
+  readonly name: string;
+  readonly version: string;
+  readonly peerHost: string;
+  readonly peerPort: number;
+  readonly httpUrl: string;
+  readonly state: 'live' | 'draining';
+  readonly drainRequested: boolean;
+  /** Epoch ms of the database's clock. */
+  readonly startedAt: number;
+  /** At the instant of the answer; zero or below where the lease is over. */
+  readonly leaseLeftMs: number;
+  readonly load: unknown;
+}
+
+export interface OwnedSlot {
+  readonly slot: number;
+  readonly epoch: number;
+}
+
+/** Which nodes live and who owns which slot: truth, in the database. Who else writes: every other node, through the same port. */
+export interface Membership {
+  /** Renews the lease and reads the cluster, in one round trip; undefined: this node is no member any more and must join anew. */
+  heartbeat(
+    bootId: string,
+    state: 'live' | 'draining',
+    load: unknown,
+  ): Promise<
+    | {
+        readonly nodes: readonly ClusterNode[];
+        /** By index, all of them. */
+        readonly slots: readonly { readonly owner: string | null; readonly epoch: number; readonly leased: boolean }[];
+        readonly drainRequested: boolean;
+      }
+    | undefined
+  >;
+  /** Makes this node a member. Errors: `NodeRefusedError` when a live node has its name or other keys. */
+  join(): Promise<void>;
+  /** Takes those slots whose owner is gone; gives also those that are ours already. */
+  claim(bootId: string, slots: readonly number[]): Promise<readonly OwnedSlot[]>;
+  /** Moves slots of `from` to a live node. Gives those that moved, with the epoch they have now. */
+  handOver(from: string, to: string, slots: readonly number[]): Promise<readonly OwnedSlot[]>;
+  /** Gives up all slots and membership. */
+  leave(bootId: string): Promise<void>;
 }

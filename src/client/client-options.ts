@@ -12,6 +12,8 @@ export interface ClientOptions {
   readonly token: TokenSource;
   /** Stable per installation, and of this one alone: binds the session and the operation ids. 1 to 128 printable ASCII characters, no space. */
   readonly deviceId: string;
+  /** `client.affinity` of this user's last client, for an app that keeps it over restarts: two characters of a to z and 2 to 7. */
+  readonly affinity?: string;
   /** Where writes are kept until they are durable; in memory when left out. The client closes it. */
   readonly queue?: QueueStore;
   /** What the queue holds at most; 100,000 writes and 64 MiB when left out. */

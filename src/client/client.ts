@@ -5,6 +5,7 @@
 import type { EventMethod, InputOf, MethodName, OutputOf } from '../protocol/catalogue.ts';
 import { encodeMsgpack } from '../protocol/codec.ts';
 import { limits } from '../protocol/limits.ts';
+import { isAffinity } from './affinity.ts';
 import { type CallOptions, Calls } from './calls.ts';
 import type { ClientOptions, Resync } from './client-options.ts';
 import { Connection, type Opened } from './connection.ts';
@@ -42,9 +43,11 @@ export class Client {
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions) {
-    const { url, token, deviceId, queue = new MemoryQueue(), queueBounds, writes = 'durable' } = options;
+    const { url, token, deviceId, affinity, queue = new MemoryQueue(), queueBounds, writes = 'durable' } = options;
     if (!deviceIds.test(deviceId))
       throw new TypeError(`deviceId must be 1 to ${limits.deviceIdBytes} printable ASCII characters without spaces`);
+    if (affinity !== undefined && !isAffinity(affinity))
+      throw new TypeError('affinity must be what a client told: two characters of a to z and 2 to 7');
     this.#token = token;
     this.#queue = queue;
     this.#report = reporter(options.onError);
@@ -53,7 +56,7 @@ export class Client {
     this.#calls = new Calls(options.timeoutMs ?? 30_000);
     this.#feed = new EventFeed((seq) => this.#connection.send(encodeMsgpack({ method: 'tween.session.ack', params: { seq } })));
     this.#connection = new Connection(
-      { url, token, deviceId, Socket: options.WebSocket ?? platformSocket(), client: options.client, report: this.#report },
+      { url, token, deviceId, affinity, Socket: options.WebSocket ?? platformSocket(), client: options.client, report: this.#report },
       {
         seq: () => this.#feed.seq,
         opened: (session, fresh) => this.#opened(session, fresh),
@@ -84,6 +87,14 @@ export class Client {
     if (session === undefined) return undefined;
     const { secret: _, ...told } = session;
     return told;
+  }
+
+  /**
+   * Which share of the users a balancer counts this one to, as the server told; undefined before the first open, unless it was given. The
+   * client adds it to the address at every dial. It names nobody and opens nothing, so an app may keep it where it likes.
+   */
+  get affinity(): string | undefined {
+    return this.#connection.affinity;
   }
 
   /**

@@ -7,6 +7,7 @@ import { afterClose, closeCodes } from '../protocol/close-codes.ts';
 import { encodeMsgpack } from '../protocol/codec.ts';
 import { TmcpError } from '../protocol/errors.ts';
 import { limits } from '../protocol/limits.ts';
+import { isAffinity, withAffinity } from './affinity.ts';
 import { type ClientState, type ConnectionEvent, nextState, reconnectDelay } from './connection-state.ts';
 import type { Report } from './listeners.ts';
 import { readFrame, type ServerMessage } from './server-message.ts';
@@ -20,6 +21,8 @@ export interface ConnectionOptions {
   readonly url: string;
   readonly token: TokenSource;
   readonly deviceId: string;
+  /** Of an earlier client of the same user. */
+  readonly affinity: string | undefined;
   readonly Socket: SocketConstructor;
   readonly client: { readonly name: string; readonly version: string } | undefined;
   readonly report: Report;
@@ -51,6 +54,7 @@ export class Connection {
   readonly #hooks: ConnectionHooks;
   #state: ClientState = 'idle';
   #session: Opened | undefined;
+  #affinity: string | undefined;
   #socket: SocketLike | undefined;
   /** Changes whenever what is under way no longer counts. */
   #attempt = 0;
@@ -65,6 +69,7 @@ export class Connection {
 
   constructor(options: ConnectionOptions, hooks: ConnectionHooks) {
     this.#options = options;
+    this.#affinity = options.affinity;
     this.#hooks = hooks;
   }
 
@@ -75,6 +80,11 @@ export class Connection {
   /** The session, of the last open; undefined before the first. */
   get session(): Opened | undefined {
     return this.#session;
+  }
+
+  /** What the next dial tells a balancer. */
+  get affinity(): string | undefined {
+    return this.#affinity;
   }
 
   /** Connects where nothing is under way. */
@@ -150,7 +160,7 @@ export class Connection {
   }
 
   #dial(token: string): void {
-    const socket = new this.#options.Socket(this.#options.url, ['tmcp.msgpack.v1']);
+    const socket = new this.#options.Socket(withAffinity(this.#options.url, this.#affinity), ['tmcp.msgpack.v1']);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     this.#deadline = setTimeout(() => this.drop(), openWithinMs);
@@ -212,6 +222,7 @@ export class Connection {
     }
     clearTimeout(this.#deadline);
     this.#session = opened;
+    if (isAffinity(opened.affinity)) this.#affinity = opened.affinity;
     this.#refusedOnce = false;
     this.#openedAt = performance.now();
     this.#hint = { minMs: Math.max(1, opened.reconnect.min_ms), jitterMs: opened.reconnect.jitter_ms };

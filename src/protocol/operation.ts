@@ -38,8 +38,13 @@ export interface CallerIdentity {
   readonly appId: string;
 }
 
-/** 32 lower-case base-32 characters (160 bits) of a collision-resistant hash over the parts, unambiguous at their borders. */
-export type Digest = (parts: readonly string[]) => string;
+/** How addresses are made of what a caller gave. */
+export interface Naming {
+  /** 32 lower-case base-32 characters (160 bits) of a collision-resistant hash over the parts, unambiguous at their borders. */
+  digest(parts: readonly string[]): string;
+  /** Two base-32 characters that all actors of one person share. */
+  shard(userId: string): string;
+}
 
 export interface Operation<I extends TSchema = TSchema, O extends TSchema = TSchema> {
   readonly name: string;
@@ -63,7 +68,7 @@ export interface Operation<I extends TSchema = TSchema, O extends TSchema = TSch
   /** The address follows from the caller alone, whatever the input: it is made once a session. */
   readonly perCaller: boolean;
   /** The actor that answers; absent for session operations. */
-  readonly actor?: (input: Static<I>, who: CallerIdentity, digest: Digest) => string;
+  readonly actor?: (input: Static<I>, who: CallerIdentity, naming: Naming) => string;
 }
 
 /** What every operation with a token can answer (protocol section 35). */

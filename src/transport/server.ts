@@ -17,8 +17,8 @@ import { startMetricsServer } from './http/metrics-server.ts';
 import { type OriginCheck, originCheck } from './http/origins.ts';
 import { buildAsyncApi } from './live/asyncapi.ts';
 import type { SessionLifecycle } from './live/lifecycle.ts';
-import { livePath, mountLive } from './live/live.ts';
-import type { SessionAudit } from './live/options.ts';
+import { type LiveBinding, livePath, mountLive } from './live/live.ts';
+import type { LiveOptions, SessionAudit } from './live/options.ts';
 import { upgradeRequired } from './http/upgrade-required.ts';
 import { listen } from './listen.ts';
 import { type HttpResponse, uws } from './uws.ts';
@@ -37,6 +37,9 @@ export interface ServerOptions {
   readonly revocations: Pick<Revocations, 'subscribe'>;
   readonly resumes: ResumeStore;
   readonly lifecycle: SessionLifecycle;
+  /** What the ids of sessions say of this node; undefined when it is alone. */
+  readonly home?: string | undefined;
+  readonly onResumed?: (session: string, generation: number) => void;
   readonly identity?: IdentityHandler;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -48,6 +51,13 @@ export interface ServerOptions {
   readonly trustProxyHops: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerIp: number;
+  /** Upgrades a second, and how many at once; 0 or left out: no bound. */
+  readonly acceptRate?: number;
+  readonly acceptBurst?: number;
+  /** Sessions of one user; 0 or left out: no bound. */
+  readonly maxSessionsPerUser?: number;
+  /** How busy the node is; left out, nobody is turned away for that. */
+  readonly load?: LiveOptions['load'];
   readonly drainMs: number;
   /** Rejects when the node cannot do its work. */
   ready(): Promise<void>;
@@ -64,6 +74,7 @@ export interface TmcpServer {
   readonly port: number;
   /** Undefined without a metrics listener. */
   readonly metricsPort: number | undefined;
+  readonly live: LiveBinding;
   /** Live sockets, and sessions with and without one. */
   readonly counts: { readonly sockets: number; readonly sessions: number; readonly detached: number };
   /** Moves live sessions away; resolves when their sockets are closed or `drainMs` have passed. HTTP goes on. */
@@ -86,6 +97,8 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
     resumes: options.resumes,
     clock,
     lifecycle: options.lifecycle,
+    home: options.home,
+    onResumed: options.onResumed,
     log: log.child({ component: 'live' }),
     metrics,
     node: options.node,
@@ -95,6 +108,10 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
     drainMs: options.drainMs,
     maxConnections: options.maxConnections,
     maxConnectionsPerIp: options.maxConnectionsPerIp,
+    acceptRate: options.acceptRate,
+    acceptBurst: options.acceptBurst,
+    maxSessionsPerUser: options.maxSessionsPerUser,
+    load: options.load,
     compression: options.compression,
     trustProxyHops: options.trustProxyHops,
     audit: options.audit,
@@ -112,7 +129,7 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
   const gateway = new Gateway(context, {
     gate,
     verifier,
-    prefix: options.identity === undefined ? undefined : identityRoute(options.identity),
+    prefix: options.identity === undefined ? undefined : identityRoute(options.identity, options.load?.admission, clock),
     routes: [
       { method: 'GET', path: '/healthz', route: alive },
       { method: 'GET', path: '/health', route: alive },
@@ -165,6 +182,7 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
   };
   return {
     port,
+    live,
     metricsPort: scrape?.port,
     get counts() {
       return { sockets: live.sockets, sessions: live.hub.size, detached: live.hub.detached };

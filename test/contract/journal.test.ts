@@ -209,7 +209,7 @@ describe.each(engines)('a journal on $name', (engine) => {
     const { journal, append } = await openJournal(db);
     expect(await append(entryOf('vault:fenced', 0, { snapshot: { owner: 'old' } }))).toBeUndefined();
     const [claimed] = await claimSlots(db, 'other', [slotOf('vault:fenced')]);
-    const other = Array.from({ length: 50 }, (_, index) => `vault:free-${index}`).find(
+    const other = Array.from({ length: 50 }, (_, index) => `vault:free-${index}:app`).find(
       (address) => slotOf(address) !== slotOf('vault:fenced'),
     )!;
     const [stale, free] = await Promise.all([

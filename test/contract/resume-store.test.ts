@@ -56,6 +56,7 @@ function recordOf(session: string): ResumeRecord {
     userId: '@alice:x',
     appId: 'ma_x',
     deviceId: 'd',
+    generation: 0,
     seq: 7,
     events: [{ seq: 7, method: 'tween.payment.updated', params: { payment_id: 'pay_1', note: 'zwölf "字"' } }],
     gap: false,

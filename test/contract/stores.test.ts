@@ -1,5 +1,6 @@
 /** What the reads of actors and vaults promise, on each engine (ports.ts, `ActorStore` and `VaultStore`), and the upkeep statements. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { slotOf } from '../../src/actors/runtime/slots.ts';
 import type { Database } from '../../src/persistence/database.ts';
 import { createActorStore } from '../../src/persistence/stores/actor-store.ts';
 import { claimSlots } from '../../src/persistence/stores/slots.ts';
@@ -79,6 +80,73 @@ describe.each(engines)('stores on $name', (engine) => {
     expect(await createActorStore(db).outbox(1)).toHaveLength(1);
     await opened.append(entryOf('payment:o1', 1, { outboxDone: ['o1/0'] }));
     expect((await createActorStore(db).outbox(10)).map(({ id }) => id)).toEqual(['o2/0']);
+  });
+
+  it('timers and outbox rows are read by slot; those of earlier releases, which stored none, count as slot 0', async () => {
+    const { timers, outbox } = createActorStore(db);
+    const people = Array.from({ length: 6 }, (_, index) => `user:slots-${index}`);
+    for (const [index, address] of people.entries()) {
+      const effects = [{ id: `${address}/1/0`, type: 't', payload: {} }];
+      await opened.append(entryOf(address, 0, { outbox: effects, timers: [{ id: 't', dueAt: 10 + index }] }));
+    }
+    const [first, , third] = people as [string, string, string];
+    // A timer that is set again stays in its slot.
+    await opened.append(entryOf(third, 1, { timers: [{ id: 't', dueAt: 99 }] }));
+    const both = [slotOf(third), slotOf(first)];
+    expect(new Set(both).size).toBe(2);
+    expect((await timers(100, 10, both)).map(({ address, dueAt }) => [address, dueAt])).toEqual([
+      [first, 10],
+      [third, 99],
+    ]);
+    expect((await timers(98, 10, both)).map(({ address }) => address)).toEqual([first]);
+    expect((await timers(100, 1, both)).map(({ address }) => address)).toEqual([first]);
+    expect((await outbox(10, both)).map(({ address }) => address)).toEqual([first, third]);
+    expect(await outbox(1, both)).toHaveLength(1);
+    expect(await timers(100, 10, [])).toEqual([]);
+    expect(await outbox(10, [])).toEqual([]);
+
+    await db.query('update timers set slot = null where address = any ($1)', [[first]]);
+    await db.query('update outbox set slot = null where address = any ($1)', [[first]]);
+    expect(await timers(100, 10, [slotOf(first)])).toEqual([]);
+    expect((await timers(100, 10, [0])).map(({ address }) => address)).toEqual([first]);
+    expect((await outbox(10, [0])).map(({ address }) => address)).toEqual([first]);
+    expect((await timers(100, 10)).filter(({ address }) => people.includes(address))).toHaveLength(people.length);
+    for (const [index, address] of people.entries()) {
+      await opened.append(entryOf(address, index === 2 ? 2 : 1, { outboxDone: [`${address}/1/0`], timersDone: ['t'] }));
+    }
+  });
+
+  it('what a node of the release before commits is taken, without a slot of its rows', async () => {
+    // The parameters of tmcp_commit as 0001-core.sql has them: 53, of which only slots, one actor, one effect and one timer are set.
+    const [claimed] = await claimSlots(db, 'before', [0]);
+    const params: Record<number, string> = {
+      3: '{0}',
+      4: `{${claimed!.epoch}}`,
+      5: '{user:before}',
+      6: '{user}',
+      7: '{0}',
+      8: '{0}',
+      9: '{1}',
+    };
+    Object.assign(params, {
+      10: `{${claimed!.epoch}}`,
+      11: '{1}',
+      12: '{NULL}',
+      43: '{before/1}',
+      44: '{user:before}',
+      45: '{t}',
+      46: '{"{}"}',
+    });
+    Object.assign(params, { 48: '{user:before}', 49: '{t}', 50: '{7}' });
+    const all = Array.from({ length: 53 }, (_, index) => params[index] ?? '{}');
+    const list = ["'lane-before'", '1', '5', ...all.slice(3).map((text) => `'${text}'`)].join(', ');
+    expect(await db.query(`select tmcp_commit(${list}) as fresh`)).toEqual([{ fresh: true }]);
+    expect(await db.query(`select tmcp_commit(${list}) as fresh`)).toEqual([{ fresh: false }]);
+    const { timers, outbox } = createActorStore(db);
+    expect((await timers(10, 10, [0])).map(({ address, dueAt }) => [address, dueAt])).toEqual([['user:before', 7]]);
+    expect((await outbox(10, [0])).map(({ id }) => id)).toEqual(['before/1']);
+    expect(await db.query("select slot from timers where address = 'user:before'")).toEqual([{ slot: null }]);
+    await db.script("delete from timers where address = 'user:before'; delete from outbox where address = 'user:before'");
   });
 
   it('a vault index is in byte order of the keys, and values leave tombstones out', async () => {

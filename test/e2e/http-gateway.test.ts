@@ -403,6 +403,21 @@ describe('health and documents', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([200, '15']);
   });
 
+  it('[HTTP18] not ready when the commit takes longer than 0.9 s, and told so, for a balancer takes silence for death', async () => {
+    let asked = 0;
+    live = await startLiveServer({ ready: () => new Promise(() => asked++) });
+    let answered = false;
+    const answer = ask('GET', '/readyz', { token: null }).finally(() => {
+      answered = true;
+    });
+    await expect.poll(() => asked).toBe(1);
+    live.clock.advance(899);
+    expect((await ask('GET', '/healthz', { token: null })).status).toBe(200);
+    expect(answered).toBe(false);
+    live.clock.advance(1);
+    expect((await answer).status).toBe(503);
+  });
+
   it('[HTTP19] serves both documents with a validator', async () => {
     live = await startLiveServer();
     const open = await ask('GET', '/openapi.json', { token: null });

@@ -5,6 +5,7 @@
 import type { ActorContext, Behaviour } from '../../src/actors/runtime/behaviour.ts';
 import { Gate } from '../../src/actors/runtime/gate.ts';
 import { UserLimiter } from '../../src/actors/runtime/limiter.ts';
+import { LoadProbe } from '../../src/actors/runtime/load-probe.ts';
 import type { Message } from '../../src/actors/runtime/message.ts';
 import { Registry } from '../../src/actors/runtime/registry.ts';
 import { compileCatalogue } from '../../src/actors/runtime/validators.ts';
@@ -39,6 +40,7 @@ export interface LiveServer extends AsyncDisposable {
   readonly journal: MemoryJournal;
   readonly resumes: ResumeStore;
   readonly metrics: Metrics;
+  readonly load: LoadProbe;
   readonly audits: SessionAudit[];
   /** Lines of the log, parsed. */
   readonly lines: Record<string, unknown>[];
@@ -74,7 +76,9 @@ export const bob = '@bob:tween.example';
 export const shop = 'ma_demo_shop';
 export const allScopes = ['user:read', 'wallet:balance', 'wallet:pay', 'wallet:history', 'storage:read', 'storage:write'];
 
-type Overrides = Partial<Omit<ServerOptions, 'clock'>> & {
+type Overrides = Partial<Omit<ServerOptions, 'clock' | 'load'>> & {
+  /** Past this many unanswered requests the node is too busy; left out, it never is. */
+  readonly maxInFlight?: number;
   readonly limitsFactor?: number;
   readonly autoFlush?: boolean;
   readonly logger?: Logger;
@@ -83,7 +87,7 @@ type Overrides = Partial<Omit<ServerOptions, 'clock'>> & {
 
 /** Starts it on a free port. */
 export async function startLiveServer(overrides: Overrides = {}): Promise<LiveServer> {
-  const { limitsFactor = 1_000, autoFlush = true, clock = new ManualClock(), ...rest } = overrides;
+  const { limitsFactor = 1_000, autoFlush = true, clock = new ManualClock(), maxInFlight, ...rest } = overrides;
   const lines: Record<string, unknown>[] = [];
   const log =
     rest.log ?? createLogger({ logLevel: 'info' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
@@ -123,7 +127,18 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     maxActors: 10_000,
     idleMs: 60_000,
   });
+  const load = new LoadProbe({
+    clock,
+    journal,
+    journalMaxEntries: 1_000,
+    journalMaxBytes: 1_000_000,
+    loopDelayMs: maxInFlight === undefined ? 0 : 250,
+    maxInFlight: maxInFlight ?? 1,
+    waiting: () => registry.waiting,
+    onShed: (workClass) => metrics.requestsShed.with(workClass).inc(),
+  });
   const gate = new Gate({
+    overload: { admission: load.admission, clock, deadlineMs: 10_000 },
     operations: compileCatalogue(),
     limiter: new UserLimiter(clock, limitsFactor),
     tell: (address, message) => registry.tell(address, message),
@@ -159,6 +174,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     metricsHost: '127.0.0.1',
     metricsPort: 0,
     audit: (event) => audits.push(event),
+    load,
     ...rest,
   });
   const clients: LiveClient[] = [];
@@ -172,6 +188,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     journal,
     resumes,
     metrics,
+    load,
     audits,
     lines,
     held,
@@ -217,6 +234,7 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     async [Symbol.asyncDispose]() {
       await server.close();
       for (const client of clients) client.cut();
+      load.close();
       registry.close();
     },
   };

@@ -16,6 +16,7 @@ import type {
   StorageRow,
   VaultStore,
 } from '../../src/actors/ports.ts';
+import { slotOf } from '../../src/actors/runtime/slots.ts';
 import { TmcpError } from '../../src/protocol/errors.ts';
 
 export interface MemoryJournalOptions {
@@ -171,15 +172,17 @@ export function createMemoryJournal(options: MemoryJournalOptions = {}): MemoryJ
       }),
     records: (address) => read(() => [...(actors.get(address)?.records ?? [])]),
     idempotency: (_address, scope) => read(() => idempotency.get(scope)),
-    timers: (dueBefore, limit) =>
+    timers: (dueBefore, limit, slots) =>
       read(() => {
         const due: { address: Address; id: string; dueAt: number }[] = [];
         for (const [address, actor] of actors) {
+          if (slots?.includes(slotOf(address)) === false) continue;
           for (const [id, dueAt] of actor.timers) if (dueAt <= dueBefore) due.push({ address, id, dueAt });
         }
         return due.sort((a, b) => a.dueAt - b.dueAt).slice(0, limit);
       }),
-    outbox: (limit) => read(() => [...outbox.values()].slice(0, limit)),
+    outbox: (limit, slots) =>
+      read(() => [...outbox.values()].filter(({ address }) => slots?.includes(slotOf(address)) !== false).slice(0, limit)),
     index: (address) =>
       read(() => [...(actors.get(address)?.storage.values() ?? [])].map(({ value: _value, ...row }): Omit<StorageRow, 'value'> => row)),
     values: (address, keys) =>

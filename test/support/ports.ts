@@ -18,3 +18,20 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
     });
   });
 }
+
+/**
+ * A TCP port that is free now and outside the range from which the system takes ports for outgoing connections, for a server that is
+ * stopped and started again on it: while it is down nobody's connection, a balancer's probe of it least of all, can sit there.
+ */
+export async function lastingPort(host = '127.0.0.1'): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    const port = 12_000 + Math.floor(Math.random() * 18_000);
+    const free = await new Promise<boolean>((resolve) => {
+      const probe = createServer();
+      probe.once('error', () => resolve(false));
+      probe.listen(port, host, () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+    if (attempt === 100) throw new Error('found no free port');
+  }
+}

@@ -14,7 +14,14 @@ import type { Message } from './message.ts';
 export interface Host {
   readonly journal: Journal;
   readonly mailboxLimit: number;
+  /** Messages in all mailboxes of the host. */
+  readonly waiting: { count: number };
   now(): number;
+  monotonic(): number;
+  /** Runs `fn` after everybody else had a turn. */
+  later(fn: () => void): void;
+  /** A message was answered without being begun. */
+  unwanted?(why: Unwanted): void;
   load(address: Address): Promise<StoredActor | undefined>;
   idempotency(address: Address, scope: string): Promise<IdempotencyRow | undefined>;
   tell(address: Address, message: Message): void;
@@ -31,11 +38,18 @@ export interface Host {
  */
 export type FailureCause = 'step' | 'flush' | 'load';
 
+/** Why a message that waited is not begun. `late`: its deadline has passed; `left`: its caller is gone. */
+export type Unwanted = 'late' | 'left';
+
 type Phase = 'loading' | 'ready' | 'dropped';
+
+/** Messages an actor may handle before others have a turn. */
+const sliceMessages = 128;
 
 export class Activation<S> implements ActorContext {
   readonly address: Address;
   readonly id: string;
+  readonly slot: number;
   readonly behaviour: Behaviour<S>;
   lastUsedAt: number;
   seq = 0;
@@ -47,6 +61,7 @@ export class Activation<S> implements ActorContext {
   #turns: (() => void)[] = [];
   #running = false;
   #blocked = false;
+  #yielded = false;
   /** The message whose first answer is being looked up; it is in no queue meanwhile. */
   #lookedUp: Message | undefined;
   #unflushed = 0;
@@ -60,9 +75,10 @@ export class Activation<S> implements ActorContext {
   readonly #after: Promise<void> | undefined;
 
   /** `after`: a former activation of the same actor becomes quiet; the state is loaded only then. */
-  constructor(address: Address, behaviour: Behaviour<S>, host: Host, after?: Promise<void>) {
+  constructor(address: Address, behaviour: Behaviour<S>, slot: number, host: Host, after?: Promise<void>) {
     this.#after = after;
     this.address = address;
+    this.slot = slot;
     this.id = address.slice(address.indexOf(':') + 1);
     this.behaviour = behaviour;
     this.#host = host;
@@ -110,6 +126,7 @@ export class Activation<S> implements ActorContext {
       return;
     }
     this.#mailbox.push(message);
+    this.#host.waiting.count++;
   }
 
   /** Takes the activation out of use; what waits in its mailbox is handed back. */
@@ -118,10 +135,16 @@ export class Activation<S> implements ActorContext {
     if (this.#state !== undefined) this.behaviour.abandoned?.(this.#state);
     const waiting = this.#lookedUp === undefined ? this.#mailbox : [this.#lookedUp, ...this.#mailbox];
     this.#lookedUp = undefined;
+    this.#host.waiting.count -= this.#mailbox.length;
     this.#mailbox = [];
     for (const repeats of this.#repeats.values()) waiting.push(...repeats);
     this.#repeats.clear();
     return waiting;
+  }
+
+  /** No commit of this activation is under way. */
+  get isQuiet(): boolean {
+    return this.#unflushed === 0;
   }
 
   /** Resolves when no commit of this activation is under way: only then may another one load the same actor. */
@@ -149,6 +172,7 @@ export class Activation<S> implements ActorContext {
   #drain(): void {
     if (this.#running) return;
     this.#running = true;
+    let left = sliceMessages;
     while (this.#phase === 'ready') {
       const turn = this.#turns.shift();
       if (turn !== undefined) {
@@ -156,11 +180,37 @@ export class Activation<S> implements ActorContext {
         continue;
       }
       if (this.#blocked) break;
+      if (left === 0) {
+        this.#goOnLater();
+        break;
+      }
       const message = this.#mailbox.shift();
       if (message === undefined) break;
-      this.#receive(message);
+      this.#host.waiting.count--;
+      left--;
+      if (!this.#dismiss(message)) this.#receive(message);
     }
     this.#running = false;
+  }
+
+  #goOnLater(): void {
+    if (this.#mailbox.length === 0 || this.#yielded) return;
+    this.#yielded = true;
+    this.#host.later(() => {
+      this.#yielded = false;
+      this.#drain();
+    });
+  }
+
+  /** Answers a message that nobody waits for any more. True: it is not begun. */
+  #dismiss(message: Message): boolean {
+    let why: Unwanted | undefined;
+    if (message.deadline !== undefined && message.deadline <= this.#host.monotonic()) why = 'late';
+    else if (message.abandoned?.() === true) why = 'left';
+    if (why === undefined) return false;
+    this.#host.unwanted?.(why);
+    message.reply(new TmcpError('SERVICE_UNAVAILABLE', 'It waited too long and was not begun', { retryAfter: 1 }));
+    return true;
   }
 
   /** Runs something in the actor's turn; a throw is a fault of ours. */
@@ -218,7 +268,7 @@ export class Activation<S> implements ActorContext {
             if (row !== undefined && row.expiresAt > this.now()) {
               this.#remember(row);
               this.#repeat(message, key.inputHash, row);
-            } else {
+            } else if (!this.#dismiss(message)) {
               this.#firsts.set(key.scope, 'running');
               this.#handle(message);
             }

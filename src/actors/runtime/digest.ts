@@ -1,6 +1,8 @@
 /** Hashes of names and inputs: addresses that follow from a key, and inputs that must match an earlier one. */
 import { createHash, createHmac } from 'node:crypto';
 import { base32 } from '../../ids.ts';
+import type { Naming } from '../../protocol/operation.ts';
+import { shardOf } from './slots.ts';
 
 /** 160 bits of SHA-256 over length-prefixed parts, base 32. */
 export function digest(parts: readonly string[]): string {
@@ -8,6 +10,9 @@ export function digest(parts: readonly string[]): string {
   for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
   return base32(hash.digest().subarray(0, 20));
 }
+
+/** How the catalogue names actors. */
+export const naming: Naming = { digest, shard: shardOf };
 
 /**
  * HMAC-SHA-256 of an input in canonical form: members sorted, `idempotency_key` left out. `key` must not be in the database: the hash

@@ -4,6 +4,7 @@
  * nothing. Protocol section 28.
  */
 import { buckets } from '../../protocol/rate-limits.ts';
+import { TmcpError } from '../../protocol/errors.ts';
 import type { LimitClass } from '../../protocol/operation.ts';
 import type { Clock } from '../ports.ts';
 
@@ -24,6 +25,21 @@ export interface LimitState {
 /** The name of the bucket of a user in an app. */
 export function bucketKey(who: { readonly userId: string; readonly appId: string }, limitClass: LimitClass): string {
   return `${limitClass}|${who.userId}|${who.appId}`;
+}
+
+/** Takes one from a message's bucket and says how it stands. Gives the refusal, if it is one. */
+export function charge(
+  limiter: UserLimiter,
+  { bucket, limitClass }: { readonly bucket: string; readonly limitClass: Exclude<LimitClass, 'none'> },
+  onLimit: ((state: LimitState) => void) | undefined,
+): TmcpError | undefined {
+  const state = limiter.take(bucket, limitClass);
+  onLimit?.(state);
+  if (state.ok) return undefined;
+  return new TmcpError('RATE_LIMIT_EXCEEDED', undefined, {
+    retryAfter: state.retryAfterS,
+    details: { limit: state.limit, window: state.windowS, class: limitClass },
+  });
 }
 
 interface Level {

@@ -1,6 +1,8 @@
 /** What travels into an actor's mailbox, and how it is answered. */
 import type { TmcpError } from '../../protocol/errors.ts';
+import type { LimitClass } from '../../protocol/operation.ts';
 import type { Principal } from '../ports.ts';
+import type { LimitState } from './limiter.ts';
 
 /** Called exactly once per message: with an error, or with null and the result. */
 export type Reply = (error: TmcpError | null, result?: unknown) => void;
@@ -22,6 +24,24 @@ export interface Message {
   readonly durable?: Durable;
   /** Present when the caller gave an idempotency key: where the first answer is kept, and the hash of the input. */
   readonly idempotency?: { readonly scope: string; readonly inputHash: string };
+  /** The bucket the message is taken from, on the node that delivers it: the one that owns the caller's actors counts exactly. */
+  readonly limit?: Charge | undefined;
+  /** Called with that bucket's state, before the answer. */
+  readonly onLimit?: ((state: LimitState) => void) | undefined;
+  /** A read, or a write whose repeat is recognised: it may be sent again when nobody knows whether it arrived. */
+  readonly repeatable?: boolean;
+  /** Monotonic ms after which nobody waits for the answer any more. */
+  readonly deadline?: number | undefined;
+  /** Of a read: whether its caller is gone. Then it is not begun. */
+  readonly abandoned?: (() => boolean) | undefined;
+  /** W3C trace context of the request, as it came. */
+  readonly trace?: string | undefined;
+}
+
+export interface Charge {
+  /** Its `bucketKey`. */
+  readonly bucket: string;
+  readonly limitClass: Exclude<LimitClass, 'none'>;
 }
 
 export const noReply: Reply = () => {};

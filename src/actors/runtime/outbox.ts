@@ -6,6 +6,7 @@
  */
 import type { ActorStore, Address, CancelTimer, Clock, JournalEntry, OutboxRow } from '../ports.ts';
 import { type Message, noReply } from './message.ts';
+import { slotOf } from './slots.ts';
 
 /** Carries out one effect. It must not throw for outcomes of the outside world; a throw is retried after a pause. */
 export type EffectRunner = (row: OutboxRow, attempt: { readonly recovered: boolean }) => Promise<unknown>;
@@ -23,9 +24,12 @@ export class Outbox {
   readonly #tell: (address: Address, message: Message) => void;
   readonly #onError: (row: OutboxRow, error: unknown) => void;
   /** Rows known here, by id: 0 while waiting or running, then the (monotonic) instant at which the outcome was told. */
-  readonly #known = new Map<string, number>();
+  readonly #known = new Map<string, { readonly toldAt: number; readonly slot: number }>();
   readonly #queue: { address: Address; row: OutboxRow; recovered: boolean }[] = [];
+  readonly #slots: () => readonly number[] | undefined;
   #running = 0;
+  /** Slots changed while the table was being read. */
+  #stale = false;
   #recheck: CancelTimer | undefined;
   #closed = false;
 
@@ -34,12 +38,15 @@ export class Outbox {
     readonly clock: Clock;
     readonly runners: Readonly<Record<string, EffectRunner>>;
     readonly tell: (address: Address, message: Message) => void;
+    /** The slots whose effects this node carries out; undefined (also when left out): all. */
+    readonly slots?: () => readonly number[] | undefined;
     readonly onError?: (row: OutboxRow, error: unknown) => void;
   }) {
     this.#store = options.store;
     this.#clock = options.clock;
     this.#runners = new Map(Object.entries(options.runners));
     this.#tell = options.tell;
+    this.#slots = options.slots ?? (() => undefined);
     this.#onError = options.onError ?? (() => {});
   }
 
@@ -57,6 +64,22 @@ export class Outbox {
     return this.#queue.length + this.#running;
   }
 
+  /** This node has other slots than before: what waits for those it lost is left to their owner, what those it gained left is taken up. */
+  moved(lost: ReadonlySet<number>): void {
+    if (lost.size > 0) {
+      const kept = this.#queue.filter(({ address }) => !lost.has(slotOf(address)));
+      this.#queue.splice(0, this.#queue.length, ...kept);
+      for (const [id, { slot }] of this.#known) if (lost.has(slot)) this.#known.delete(id);
+    }
+    if (this.#closed) return;
+    if (this.#recheck === undefined) {
+      this.#stale = true;
+      return;
+    }
+    this.#recheck();
+    this.#recheck = this.#clock.after(nextPageMs, () => void this.#read().catch(() => {}));
+  }
+
   close(): void {
     this.#closed = true;
     this.#recheck?.();
@@ -64,17 +87,19 @@ export class Outbox {
   }
 
   async #read(): Promise<void> {
+    this.#recheck = undefined;
     let again = recheckMs;
     try {
       // Known rows stand in front: without room for them, as many that nobody can carry out would hide all others for ever.
       const limit = this.#known.size + pageSize;
-      const rows = await this.#store.outbox(limit);
+      const rows = await this.#store.outbox(limit, this.#slots());
       for (const { address, ...row } of rows) {
-        const toldAt = this.#known.get(row.id);
+        const toldAt = this.#known.get(row.id)?.toldAt;
         // Told long ago and still there: its actor could not commit the outcome. Carry it out again; the id is the same.
         if (toldAt === undefined || (toldAt > 0 && toldAt < this.#clock.monotonic() - recheckMs)) this.#enqueue(address, row, true);
       }
-      if (rows.length >= limit) again = nextPageMs;
+      if (rows.length >= limit || this.#stale) again = nextPageMs;
+      this.#stale = false;
     } finally {
       if (!this.#closed) this.#recheck = this.#clock.after(again, () => void this.#read().catch(() => {}));
     }
@@ -82,7 +107,7 @@ export class Outbox {
 
   #enqueue(address: Address, row: OutboxRow, recovered: boolean): void {
     if (this.#closed) return;
-    this.#known.set(row.id, 0);
+    this.#known.set(row.id, { toldAt: 0, slot: slotOf(address) });
     this.#queue.push({ address, row, recovered });
     this.#pump();
   }
@@ -96,15 +121,19 @@ export class Outbox {
     }
   }
 
+  #told(address: Address, row: OutboxRow): void {
+    this.#known.set(row.id, { toldAt: Math.max(1, this.#clock.monotonic()), slot: slotOf(address) });
+  }
+
   async #run(address: Address, row: OutboxRow, recovered: boolean): Promise<void> {
     const runner = this.#runners.get(row.type);
     try {
       if (runner === undefined) throw new Error(`no runner for the effect ${row.type}`);
       const outcome = await runner(row, { recovered });
-      this.#known.set(row.id, Math.max(1, this.#clock.monotonic()));
+      this.#told(address, row);
       if (!this.#closed) this.#tell(address, { type: 'outbox.done', input: { ...row, outcome }, who: null, reply: noReply });
     } catch (error) {
-      this.#known.set(row.id, Math.max(1, this.#clock.monotonic()));
+      this.#told(address, row);
       this.#onError(row, error);
     } finally {
       this.#running--;

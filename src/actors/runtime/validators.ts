@@ -3,9 +3,11 @@ import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler';
 import { operations } from '../../protocol/catalogue.ts';
 import type { Issue } from '../../protocol/errors.ts';
 import type { Operation } from '../../protocol/operation.ts';
+import { type WorkClass, workClassOf } from './admission.ts';
 
 export interface CompiledOperation extends Operation {
   readonly validator: TypeCheck<Operation['input']>;
+  readonly workClass: WorkClass;
 }
 
 /** Most issues told about one input. */
@@ -13,7 +15,12 @@ const maxIssues = 10;
 
 /** Every operation by name, compiled. */
 export function compileCatalogue(): ReadonlyMap<string, CompiledOperation> {
-  return new Map(operations.map((operation) => [operation.name, { ...operation, validator: TypeCompiler.Compile(operation.input) }]));
+  return new Map(
+    operations.map((operation) => [
+      operation.name,
+      { ...operation, validator: TypeCompiler.Compile(operation.input), workClass: workClassOf(operation) },
+    ]),
+  );
 }
 
 /**

@@ -15,7 +15,7 @@ import { restore, step } from '../runtime/step.ts';
 export const sessionPhases = ['opening', 'open', 'draining', 'detached', 'closed'] as const;
 export type SessionPhase = (typeof sessionPhases)[number];
 
-/** Everything that can happen to a session. `lost`: its socket went away by itself. */
+/** Everything that can happen to a session. `lost`: its socket went away by itself. `taken`: another node has it now. `gap`: events were lost. */
 export const sessionEvents = [
   'opened',
   'notOpenedInTime',
@@ -33,6 +33,7 @@ export const sessionEvents = [
   'drainOver',
   'windowOver',
   'taken',
+  'gap',
 ] as const;
 export type SessionEventName = (typeof sessionEvents)[number];
 
@@ -78,6 +79,8 @@ const whileLive = {
   revoked: end(4403),
   ended: end(1000),
   failed: end(4500),
+  taken: end(4409),
+  gap: end(1012),
 };
 
 const refuse = (code: number) => ({ target: 'closed' as const, actions: [close(code)] });
@@ -114,6 +117,7 @@ export const sessionMachine = definition.createMachine({
         resumed: { target: 'open' },
         windowOver: { target: 'closed', actions: ['forget'] },
         taken: { target: 'closed', actions: ['forget'] },
+        gap: { target: 'closed', actions: ['forget'] },
         revoked: { target: 'closed', actions: ['forget'] },
         failed: { target: 'closed', actions: ['forget'] },
       },

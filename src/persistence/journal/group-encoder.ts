@@ -31,9 +31,9 @@ const layout = {
   },
   conflicts: { vault: text, key: text, op: text, value: bytea, kind: text, client: int8, at: int8, resolution: text },
   idempotency: { scope: text, hash: text, result: bytea, expires: int8 },
-  outbox: { id: text, address: text, type: text, payload: jsonb },
+  outbox: { id: text, address: text, type: text, payload: jsonb, slot: int4 },
   outboxDone: { id: text },
-  timers: { address: text, id: text, due: int8 },
+  timers: { address: text, id: text, due: int8, slot: int4 },
   timersDone: { address: text, id: text },
 } as const;
 
@@ -71,7 +71,7 @@ export class GroupEncoder {
       this.#actor(work);
       for (const item of work.items) {
         if (item.entry.records !== undefined) this.#records(work, item.entry.records, item.eventsJson);
-        if (item.entry.outbox !== undefined) this.#outbox(work, item.entry.outbox, item.payloadsJson);
+        if (item.entry.outbox !== undefined) this.#outbox(work, item);
         if (item.entry.outboxDone !== undefined) for (const id of item.entry.outboxDone) this.#tables.outboxDone.id.text(id);
       }
       this.#storage(work);
@@ -117,13 +117,14 @@ export class GroupEncoder {
     });
   }
 
-  #outbox(work: Work, rows: NonNullable<Work['items'][number]['entry']['outbox']>, payloads: readonly string[]): void {
+  #outbox(work: Work, item: Work['items'][number]): void {
     const { outbox } = this.#tables;
-    rows.forEach((row, index) => {
+    item.entry.outbox?.forEach((row, index) => {
       outbox.id.text(row.id);
       outbox.address.text(work.chain.address);
       outbox.type.text(row.type);
-      outbox.payload.json(payloads[index] ?? 'null');
+      outbox.payload.json(item.payloadsJson[index] ?? 'null');
+      outbox.slot.int4(item.slot);
     });
   }
 
@@ -165,11 +166,15 @@ export class GroupEncoder {
       idempotency.result.bytes(row.result);
       idempotency.expires.int8(row.expiresAt);
     }
+    // One actor's entries are all of one slot.
+    const slot = work.items[0]?.slot ?? 0;
     for (const [id, dueAt] of timersOf(work)) {
       const target = dueAt === null ? timersDone : timers;
       target.address.text(work.chain.address);
       target.id.text(id);
-      if (dueAt !== null) timers.due.int8(dueAt);
+      if (dueAt === null) continue;
+      timers.due.int8(dueAt);
+      timers.slot.int4(slot);
     }
   }
 }

@@ -22,6 +22,7 @@ export function createMemoryResumeStore(options: MemoryResumeOptions): ResumeSto
     put: async (record) => {
       const text = JSON.stringify(record);
       records.set(record.session, text, limits.resumeMs, text.length);
+      return true;
     },
     take: async (session) => {
       const text = records.get(session);

@@ -36,11 +36,15 @@ export interface DurableRevocations extends Revocations {
   close(): void;
 }
 
-/** Loads what is withdrawn and starts the poll. `onFault` hears of polls that failed; the next one tries again. */
+/**
+ * Loads what is withdrawn and starts the poll. `onFault` hears of polls that failed; the next one tries again. `onWritten` hears of what this
+ * node withdrew, so that others need not wait for their poll.
+ */
 export async function createRevocations(
   db: Database,
   clock: Clock,
   onFault: (error: unknown) => void = () => {},
+  onWritten: () => void = () => {},
 ): Promise<DurableRevocations> {
   const memory = new Memory();
   const listeners = new Set<(revocation: Revocation) => void>();
@@ -109,6 +113,7 @@ export async function createRevocations(
   return {
     async revoke(revocation) {
       settle(await insert(db, revocation), revocation);
+      onWritten();
     },
     async revokeWith(work) {
       const { result, written } = await db.transaction(async (tx) => {
@@ -118,6 +123,7 @@ export async function createRevocations(
         return { result: done.result, written: ids };
       });
       for (const [id, revocation] of written) settle(id, revocation);
+      if (written.length > 0) onWritten();
       return result;
     },
     isRevoked: (principal) => memory.has(principal),

@@ -10,8 +10,10 @@ export function createRedisResumeStore(redis: RedisConnection): ResumeStore {
     put: async (record) => {
       try {
         await redis.client.set(keyOf(record.session), JSON.stringify(record), 'PX', limits.resumeMs);
+        return true;
       } catch {
         redis.counters.commandErrors++;
+        return false;
       }
     },
     take: async (session) => {

@@ -8,6 +8,15 @@ const loadRecordsSql = loadSql(import.meta.url, './load-records.sql');
 const loadIdempotencySql = loadSql(import.meta.url, './load-idempotency.sql');
 const dueTimersSql = loadSql(import.meta.url, './due-timers.sql');
 const oldestOutboxSql = loadSql(import.meta.url, './oldest-outbox.sql');
+const dueTimersOfSlotsSql = loadSql(import.meta.url, './due-timers-of-slots.sql');
+const oldestOutboxOfSlotsSql = loadSql(import.meta.url, './oldest-outbox-of-slots.sql');
+
+interface TimerOf {
+  address: string;
+  id: string;
+  dueAt: number;
+}
+type OutboxRowOf = OutboxRow & { address: string; createdAt: number };
 
 /** The store on a migrated database. Errors: the driver's, when the database is away. */
 export function createActorStore(db: Database): ActorStore {
@@ -16,7 +25,15 @@ export function createActorStore(db: Database): ActorStore {
     records: (address) => db.query<RecordRow>(loadRecordsSql, [address], 'load_records'),
     // A scope begins with its actor's address, so the scope alone finds the row.
     idempotency: async (_address, scope) => (await db.query<IdempotencyRow>(loadIdempotencySql, [scope], 'load_idempotency'))[0],
-    timers: (dueBefore, limit) => db.query<{ address: string; id: string; dueAt: number }>(dueTimersSql, [dueBefore, limit], 'due_timers'),
-    outbox: (limit) => db.query<OutboxRow & { address: string; createdAt: number }>(oldestOutboxSql, [limit], 'oldest_outbox'),
+    // Reads of slots have no prepared statement: planned with the slots at hand, the database goes by slot for few of them and by age
+    // for many, and looks slots up by hash; measured at 100,000 rows, a plan made for any slots took up to 25 times as long.
+    timers: (dueBefore, limit, slots) =>
+      slots === undefined
+        ? db.query<TimerOf>(dueTimersSql, [dueBefore, limit], 'due_timers')
+        : db.query<TimerOf>(dueTimersOfSlotsSql, [dueBefore, limit, [...slots]]),
+    outbox: (limit, slots) =>
+      slots === undefined
+        ? db.query<OutboxRowOf>(oldestOutboxSql, [limit], 'oldest_outbox')
+        : db.query<OutboxRowOf>(oldestOutboxOfSlotsSql, [limit, [...slots]]),
   };
 }

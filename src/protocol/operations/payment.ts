@@ -78,9 +78,9 @@ export const pay = defineOperation({
     input.metadata !== undefined && JSON.stringify(input.metadata).length > 4096
       ? [{ path: '/metadata', message: 'is larger than 4096 bytes' }]
       : [],
-  // The key names the payment: the same key of the same user and app always reaches the same actor, whichever node asks.
+  // The key names the payment: the same key of the same user and app always reaches the same actor, whichever node asks. It begins with the payer's shard, so that it lives beside the payer.
   // Not a secret: every look-up checks the payer.
-  actor: (input, who, digest) => `payment:pay_${digest([who.userId, who.appId, input.idempotency_key])}`,
+  actor: (input, who, { digest, shard }) => `payment:pay_${shard(who.userId)}${digest([who.userId, who.appId, input.idempotency_key])}`,
 });
 
 export const getPayment = defineOperation({

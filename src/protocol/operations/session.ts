@@ -45,6 +45,7 @@ export const sessionOpen = defineOperation({
     limits: Type.Object({ frame_bytes: Type.Integer(), in_flight: Type.Integer(), batch: Type.Integer() }),
     durable: Type.Object({ write: Type.Integer(), db_epoch: Type.String() }),
     node: Type.String(),
+    affinity: Type.Optional(Type.String({ pattern: '^[a-z2-7]{2}$' })),
   }),
 });
 

@@ -145,7 +145,8 @@ export class Gateway {
       else await target.handle(exchange, body);
       return;
     }
-    const principal = await this.#principal(head);
+    // Before the token is verified and the body is read: a refusal must cost little.
+    const principal = this.#options.gate.admit(target.operation) ?? (await this.#principal(head));
     if (principal instanceof TmcpError) {
       exchange.fail(principal, { close });
       return;
@@ -166,6 +167,8 @@ export class Gateway {
   #call(exchange: Exchange, { operation, status }: OperationRoute, principal: Principal, input: unknown): void {
     const call = {
       requestId: exchange.requestId,
+      admitted: true,
+      abandoned: () => exchange.aborted,
       onLimit: (state: NonNullable<Exchange['limit']>) => {
         exchange.limit = state;
       },

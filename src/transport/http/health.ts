@@ -8,6 +8,8 @@ import { asTmcpError } from '../../protocol/errors.ts';
 import type { PlainRoute } from './gateway.ts';
 
 const readyForMs = 1_000;
+/** A balancer takes silence for death; a database that is slow or away is answered with 503 sooner than balancers lose patience. */
+const answerWithinMs = 900;
 
 export interface HealthOptions {
   readonly clock: Clock;
@@ -29,7 +31,7 @@ export function readiness({ clock, log, ready, draining }: HealthOptions): Plain
   const check = (): Promise<boolean> => {
     if (asked !== undefined && clock.monotonic() - askedAt < readyForMs) return asked;
     askedAt = clock.monotonic();
-    asked = ready().then(
+    asked = inTime(clock, ready()).then(
       () => true,
       (error: unknown) => {
         log.warn({ event: 'ready.failed', err: asTmcpError(error).cause ?? error }, 'the node is not ready');
@@ -47,4 +49,11 @@ export function readiness({ clock, log, ready, draining }: HealthOptions): Plain
       exchange.json(ok ? 200 : 503, { status: ok ? 'ready' : 'unavailable', checks }, ok ? {} : { headers: [['Retry-After', '1']] });
     },
   };
+}
+
+function inTime(clock: Clock, work: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(answerWithinMs, () => reject(new Error(`no answer within ${answerWithinMs} ms`)));
+    work.then(resolve, reject).finally(cancel);
+  });
 }

@@ -4,6 +4,7 @@
  * Rules: docs/spec/session.md, [LIVE20] to [LIVE29], [LIVE33] to [LIVE40].
  */
 import type { TmcpError as Refusal } from '../../protocol/errors.ts';
+import { Overloaded } from '../../actors/runtime/admission.ts';
 import type { Call } from '../../actors/runtime/gate.ts';
 import { newId } from '../../ids.ts';
 import { decodeFrame, encode, UndecodableFrame } from '../../protocol/codec.ts';
@@ -39,6 +40,9 @@ const failedOpens = 3;
 /** Pings, pongs and `tween.session.ping` of one peer; they cost it nothing and are no use in numbers. */
 const controlFrames = 200;
 const controlWindowMs = 10_000;
+/** Requests of one peer that were turned away: more than may be in flight, so that a peer that heeds the hint is never sent away. */
+const mostTurnedAway = 2 * limits.inFlight;
+const turnedAwayWindowMs = 10_000;
 const openMethod = 'tween.session.open';
 
 export class FrameHandler {
@@ -51,6 +55,7 @@ export class FrameHandler {
   /** Request ids are this and a count: unique, and cheap for every message that never shows one. */
   readonly #requests = `${newId('req')}.`;
   #count = 0;
+  readonly #load: { inFlight: number };
 
   constructor(hub: SessionHub, pulse: Pulse) {
     this.#hub = hub;
@@ -58,6 +63,7 @@ export class FrameHandler {
     this.#methods = methodTable(hub.options.gate, hub.options.metrics);
     this.#opening = new Opening(hub);
     this.#sessionOperations = new SessionOperations(hub);
+    this.#load = hub.options.load ?? { inFlight: 0 };
     this.#unknown = hub.options.metrics.liveMessages.with('unknown', 'error');
   }
 
@@ -166,7 +172,9 @@ export class FrameHandler {
       (error: unknown) => {
         socket.verifying = false;
         this.#settle(socket, item, method, batch, started, this.#asRefusal(error, item.method));
-        if (++socket.failedOpens >= failedOpens) this.#hub.happen(undefined, socket, 'expired');
+        // A busy node says nothing about the peer.
+        if (error instanceof Overloaded) this.release(socket);
+        else if (++socket.failedOpens >= failedOpens) this.#hub.happen(undefined, socket, 'expired');
         else this.release(socket);
       },
     );
@@ -196,10 +204,16 @@ export class FrameHandler {
     const started = this.#hub.options.clock.monotonic();
     const requestId = this.#requestId();
     const write = operation.accepted && item.params['durability'] === 'accepted' ? this.#acceptedWrite(session) : undefined;
-    const call: Call = write === undefined ? { requestId } : { requestId, durable: (error) => write.settled(error) };
+    const { abandoned } = socket;
+    const call: Call =
+      write === undefined
+        ? { requestId, startedAt: started, abandoned }
+        : { requestId, startedAt: started, abandoned, durable: (error) => write.settled(error) };
     socket.inFlight++;
+    this.#load.inFlight++;
     this.#hub.options.gate.call(operation, session.principal, item.params, call, (error, result) => {
       socket.inFlight--;
+      this.#load.inFlight--;
       this.#settle(
         socket,
         item,
@@ -263,7 +277,7 @@ export class FrameHandler {
     if (error.code === 'RATE_LIMIT_EXCEEDED') {
       this.#hub.options.metrics.rateLimited.with(method.operation.limit).inc();
       this.#ignoredRefusal(socket);
-    }
+    } else if (error instanceof Overloaded) this.#turnedAway(socket);
   }
 
   #refuse(
@@ -306,6 +320,17 @@ export class FrameHandler {
   #ignoredRefusal(socket: SessionSocket): void {
     socket.refusals ??= new Budget(limits.ignoredRefusals, limits.ignoredRefusalsWindowMs);
     if (socket.refusals.spend(this.#hub.options.clock.monotonic())) this.#hub.happen(socket.session, socket, 'flooded');
+  }
+
+  /** A peer that asks on and on although it was told to wait is sent away: refusing it costs more than it should. */
+  #turnedAway(socket: SessionSocket): void {
+    const now = this.#pulse.now;
+    if (now - socket.turnedAwaySince >= turnedAwayWindowMs) {
+      socket.turnedAwaySince = now;
+      socket.turnedAway = 0;
+    }
+    if (++socket.turnedAway < mostTurnedAway || socket.session === undefined) return;
+    this.#hub.sendAway(socket.session, this.#hub.options.load?.admission.comeBackMs() ?? 0);
   }
 
   #asRefusal(error: unknown, method: string): TmcpError {

@@ -29,8 +29,7 @@ export class KeptSessions {
   put(session: Session): void {
     this.#chain(session, async () => {
       if (session.phase !== 'detached') return;
-      session.stored = true;
-      await this.#store.put(recordOf(session));
+      session.stored = await this.#store.put(recordOf(session));
     });
   }
 
@@ -65,9 +64,9 @@ export class KeptSessions {
   }
 
   /** Takes a record that another node wrote; undefined when there is none or the store is away. */
-  async takeForeign(id: string): Promise<ResumeRecord | undefined> {
+  async takeForeign(id: string, secretHash: string): Promise<ResumeRecord | undefined> {
     try {
-      return await this.#store.take(id);
+      return await this.#store.take(id, secretHash);
     } catch (error) {
       this.#log.warn({ event: 'session.store_failed', sessionId: id, err: error }, 'the resume store did not answer');
       return undefined;
@@ -76,7 +75,12 @@ export class KeptSessions {
 
   /** Gives a record back that was taken for somebody who may not have it. */
   giveBack(record: ResumeRecord): void {
-    this.#track(this.#store.put(record).catch((error: unknown) => this.#failed(record.session, error)));
+    this.#track(
+      this.#store.put(record).then(
+        () => undefined,
+        (error: unknown) => this.#failed(record.session, error),
+      ),
+    );
   }
 
   /** Resolves when everything asked for so far was done. */
@@ -87,7 +91,7 @@ export class KeptSessions {
   async #withdraw(session: Session): Promise<boolean> {
     if (!session.stored) return true;
     session.stored = false;
-    return (await this.#store.take(session.id)) !== undefined;
+    return (await this.#store.take(session.id, session.secretHash)) !== undefined;
   }
 
   #chain(session: Session, work: () => Promise<void>): void {
@@ -109,7 +113,8 @@ export class KeptSessions {
   }
 }
 
-function recordOf(session: Session): ResumeRecord {
+/** All that a resume elsewhere needs of a session. */
+export function recordOf(session: Session): ResumeRecord {
   const { events, principal } = session;
   return {
     session: session.id,
@@ -117,6 +122,7 @@ function recordOf(session: Session): ResumeRecord {
     userId: principal.userId,
     appId: principal.appId,
     deviceId: session.deviceId,
+    generation: session.generation,
     seq: events.seq,
     events: events.all().map(({ seq, method, params }) => ({ seq, method, params })),
     gap: false,

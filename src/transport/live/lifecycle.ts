@@ -20,7 +20,8 @@ export type SessionHappening =
   | 'drain'
   | 'drainOver'
   | 'windowOver'
-  | 'taken';
+  | 'taken'
+  | 'gap';
 
 export type LifecycleEffect =
   | { readonly type: 'closeSocket'; readonly code: number }

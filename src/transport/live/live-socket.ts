@@ -53,6 +53,10 @@ export class LiveSocket<S = unknown> {
   failedOpens = 0;
   undecodable: Budget | undefined;
   refusals: Budget | undefined;
+  /** Requests turned away because the node was too busy, since `turnedAwaySince`. */
+  turnedAway = 0;
+  turnedAwaySince = 0;
+  #abandoned: (() => boolean) | undefined;
   #ws: RawSocket | undefined;
   #congested = false;
   #waiting: WaitingFrame[] | undefined;
@@ -77,6 +81,12 @@ export class LiveSocket<S = unknown> {
 
   get isLive(): boolean {
     return this.#ws !== undefined;
+  }
+
+  /** Whether nobody is there any more to be answered; for requests that wait. Made once a socket. */
+  get abandoned(): () => boolean {
+    this.#abandoned ??= () => this.#ws === undefined;
+    return this.#abandoned;
   }
 
   /** True while the peer's frames must wait. */

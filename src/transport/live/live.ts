@@ -30,6 +30,8 @@ export interface LiveBinding {
   readonly sockets: number;
   /** Tells sessions to move, lets their requests end, closes with 1012; resolves when all are closed or `drainMs` have passed. */
   drain(): Promise<void>;
+  /** This node may not go on for now: its clients are sent to others at once, to resume there, and nobody is let in. False: it may again. */
+  evacuate(away: boolean): void;
   /** Closes what is left and stops the timers. */
   close(): Promise<void>;
 }
@@ -94,6 +96,15 @@ export function mountLive(app: TemplatedApp, options: LiveOptions): LiveBinding 
       return sockets.size;
     },
     drain: () => (draining ??= drain(hub, sockets, options)),
+    evacuate(away) {
+      if (draining !== undefined) return;
+      hub.drainSpreadMs = away ? Math.min(2_000, sockets.size * 10) : undefined;
+      if (!away) return;
+      for (const socket of [...sockets]) {
+        if (socket.session === undefined) hub.happen(undefined, socket, 'drain');
+        else closeDrained(hub, socket.session);
+      }
+    },
     async close() {
       pulse.stop();
       for (const socket of [...sockets]) {

@@ -4,6 +4,7 @@
  * Rules: docs/spec/session.md, [LIVE2], [LIVE15] to [LIVE19].
  */
 import type { Principal, ResumeRecord } from '../../actors/ports.ts';
+import { shardOf } from '../../actors/runtime/slots.ts';
 import { newId, newSecret } from '../../ids.ts';
 import type { InputOf, OutputOf } from '../../protocol/catalogue.ts';
 import { TmcpError } from '../../protocol/errors.ts';
@@ -38,10 +39,12 @@ export class Opening {
 
   /**
    * Opens a session for a socket. Undefined when the socket went away meanwhile. Errors: `INVALID_TOKEN`; `SERVICE_UNAVAILABLE`
-   * while the node drains. When it resolves the session has the socket and the caller must send the answer at once.
+   * while the node drains or is too busy. When it resolves the session has the socket and the caller must send the answer at once.
    */
   async open(socket: SessionSocket, input: Input): Promise<Opened | undefined> {
     const { options } = this.#hub;
+    const busy = options.load?.admission.closedTo('entry');
+    if (busy !== undefined) throw busy;
     const began = options.clock.monotonic();
     const token = input.token ?? socket.token;
     if (token === undefined) throw new TmcpError('INVALID_TOKEN');
@@ -69,7 +72,7 @@ export class Opening {
 
   #begin(socket: SessionSocket, principal: Principal, deviceId: string, found: Session | undefined, resume: Resume | undefined): Opened {
     const { clock, node, dbEpoch } = this.#hub.options;
-    const session = found ?? new Session(newId('session'), principal, deviceId);
+    const session = found ?? new Session(this.#newSessionId(), principal, deviceId);
     const secret = newSecret();
     session.secretHash = hashSecret(secret);
     if (found === undefined) {
@@ -77,7 +80,9 @@ export class Opening {
       this.#hub.add(session);
     } else {
       this.#hub.happen(session, undefined, 'resumed');
+      session.generation++;
       session.identify(principal);
+      this.#hub.options.onResumed?.(session.id, session.generation);
       session.events.rewind(resume?.seq ?? 0);
     }
     this.#hub.attach(session, socket);
@@ -97,8 +102,15 @@ export class Opening {
       limits: sessionLimits,
       durable: { write: session.watermark.mark, db_epoch: dbEpoch },
       node,
+      affinity: shardOf(principal.userId),
     };
     return { session, result };
+  }
+
+  /** The id also names the node that has the session, for whoever resumes it elsewhere. */
+  #newSessionId(): string {
+    const { home } = this.#hub.options;
+    return home === undefined ? newId('session') : `${newId('session')}.${home}`;
   }
 
   /** The session to go on with; undefined: a new one is opened. Errors: `INVALID_TOKEN` for the token of somebody else. */
@@ -128,16 +140,12 @@ export class Opening {
     if (session.phase !== 'open' && session.phase !== 'detached') return undefined;
     if (session.events.after(resume.seq) !== undefined) return session;
     // Its events are gone: the session ends, and with it the socket that it may still have.
-    if (session.phase === 'open') {
-      this.#hub.happen(session, undefined, 'resumed');
-      this.#hub.happen(session, undefined, 'lost');
-    }
-    this.#hub.happen(session, undefined, 'windowOver');
+    this.#hub.replace(session, 'replaced by a resume');
     return undefined;
   }
 
   async #fromStore(resume: Resume, principal: Principal, deviceId: string, socket: SessionSocket): Promise<Session | undefined> {
-    const record = await this.#hub.kept.takeForeign(resume.session);
+    const record = await this.#hub.kept.takeForeign(resume.session, hashSecret(resume.secret));
     // Nothing to tell anybody: a client that was away for longer than the window looks like this.
     if (record === undefined) return undefined;
     const refusal = judge(record.secretHash, record, record.deviceId, resume, principal, deviceId);
@@ -147,7 +155,7 @@ export class Opening {
     }
     const events = bufferOf(record);
     if (record.gap || events.after(resume.seq) === undefined) return undefined;
-    const session = new Session(record.session, principal, record.deviceId, events);
+    const session = new Session(record.session, principal, record.deviceId, events, record.generation);
     session.phase = 'detached';
     session.secretHash = record.secretHash;
     this.#hub.add(session);

@@ -1,6 +1,7 @@
 /** What the live transport is given. `app.ts` joins it. */
 import type { Clock, EventBus, ResumeStore, Revocations, TokenVerifier } from '../../actors/ports.ts';
 import type { Gate } from '../../actors/runtime/gate.ts';
+import type { LoadProbe } from '../../actors/runtime/load-probe.ts';
 import type { Logger } from '../../log.ts';
 import type { Metrics } from '../../metrics.ts';
 import type { SessionLifecycle } from './lifecycle.ts';
@@ -37,6 +38,17 @@ export interface LiveOptions {
   readonly maxConnections: number;
   /** 0: no bound. */
   readonly maxConnectionsPerIp: number;
+  /** Upgrades a second, and how many at once; 0 or left out: no bound. */
+  readonly acceptRate?: number | undefined;
+  readonly acceptBurst?: number | undefined;
+  /** Sessions of one user on this node, with and without a socket; 0 or left out: no bound. */
+  readonly maxSessionsPerUser?: number | undefined;
+  /** What the ids of sessions say of the node that has them; left out by a node that is alone. */
+  readonly home?: string | undefined;
+  /** A session was resumed here, for the so-manieth time. */
+  readonly onResumed?: ((session: string, generation: number) => void) | undefined;
+  /** How busy the node is; left out, it never turns anybody away for that. */
+  readonly load?: Pick<LoadProbe, 'admission' | 'inFlight'> | undefined;
   readonly compression: boolean;
   /** Reverse proxies in front of the server that are trusted to tell the client's address. */
   readonly trustProxyHops: number;

@@ -2,13 +2,13 @@
  * The sessions of this node: by id, by user, with and without a socket. Carries out what the lifecycle says, delivers events,
  * ends what was revoked. It never decodes a frame. Rules: docs/spec/session.md, [LIVE1] to [LIVE19].
  */
-import type { Principal, Revocation, UserEvent } from '../../actors/ports.ts';
+import type { Principal, ResumeRecord, Revocation, UserEvent } from '../../actors/ports.ts';
 import { jitter } from '../../ids.ts';
 import { type CloseCode, closeCodes } from '../../protocol/close-codes.ts';
 import { limits } from '../../protocol/limits.ts';
 import { EventFrame } from './event-frame.ts';
 import type { SessionHappening } from './lifecycle.ts';
-import { KeptSessions } from './kept-sessions.ts';
+import { KeptSessions, recordOf } from './kept-sessions.ts';
 import type { LiveOptions } from './options.ts';
 import type { KeptEvent } from './replay-buffer.ts';
 import type { Session, SessionSocket } from './session.ts';
@@ -57,7 +57,10 @@ export class SessionHub {
     this.options = options;
     this.kept = new KeptSessions(options, (session) => this.happen(session, undefined, 'taken'));
     this.#unsubscribe = [
-      options.bus.subscribe((event) => this.#publish(event)),
+      options.bus.subscribe(
+        (event) => this.#publish(event),
+        (userId) => this.#byUser.has(userId),
+      ),
       options.revocations.subscribe((revocation) => this.#revoke(revocation)),
     ];
   }
@@ -79,14 +82,42 @@ export class SessionHub {
     return this.#sessions.values();
   }
 
-  /** Takes a new session in; it has no socket yet. */
+  /** Takes a new session in; it has no socket yet. A user's session too many ends the oldest one. */
   add(session: Session): void {
+    this.#makeRoom(session.principal.userId);
     this.#sessions.set(session.id, session);
     const { userId } = session.principal;
     const own = this.#byUser.get(userId);
     if (own === undefined) this.#byUser.set(userId, session);
     else if (own instanceof Set) own.add(session);
     else this.#byUser.set(userId, new Set([own, session]));
+  }
+
+  /** Ends sessions of a user until there is room for one more: first those without a socket, always the oldest. */
+  #makeRoom(userId: string): void {
+    const bound = this.options.maxSessionsPerUser ?? 0;
+    if (bound === 0) return;
+    const own = [...(this.#ofUser(userId) ?? [])];
+    const byAge = [...own.filter(({ phase }) => phase === 'detached'), ...own.filter(({ phase }) => phase === 'open')];
+    for (const session of byAge.slice(0, Math.max(0, own.length - bound + 1))) this.replace(session, 'too many sessions');
+  }
+
+  /** Ends a session in favour of another: its socket, if it has one, is closed with 4409, and it cannot be resumed. */
+  replace(session: Session, reason: string): void {
+    if (session.phase === 'open') {
+      this.happen(session, undefined, 'resumed', reason);
+      this.happen(session, undefined, 'lost');
+    }
+    this.happen(session, undefined, 'windowOver');
+  }
+
+  /** Sends a peer away that asks too much of a busy node, with a hint when to come back; it may resume. */
+  sendAway(session: Session, comeBackMs: number): void {
+    const { socket } = session;
+    if (socket === undefined) return;
+    if (session.phase === 'open' && socket.pausedAt === undefined)
+      this.deliver(session, new EventFrame('tween.session.draining', { reconnect_after_ms: comeBackMs }), 'draining');
+    this.happen(session, socket, 'slow', 'asking too much of a busy server');
   }
 
   /** Gives an open session its socket. */
@@ -104,14 +135,14 @@ export class SessionHub {
     if (socket !== undefined) socket.dueAtWall = session.expiryTold ? principal.expiresAt : principal.expiresAt - limits.expiringNoticeMs;
   }
 
-  /** Something happened to a session, or to a socket that has none yet. What the lifecycle says is done before this returns. */
-  happen(session: Session | undefined, socket: SessionSocket | undefined, event: SessionHappening): void {
+  /** Something happened to a session, or to a socket that has none yet. What the lifecycle says is done before this returns. `reason` stands in a close frame. */
+  happen(session: Session | undefined, socket: SessionSocket | undefined, event: SessionHappening, reason?: string): void {
     const { phase, effects } = this.options.lifecycle(session?.phase ?? 'opening', event);
     if (session !== undefined) session.phase = phase;
     for (const effect of effects) {
       switch (effect.type) {
         case 'closeSocket':
-          this.#closeSocket(session, session === undefined ? socket : session.socket, effect.code);
+          this.#closeSocket(session, session === undefined ? socket : session.socket, effect.code, reason);
           break;
         case 'keep':
           if (session !== undefined) this.keep(session);
@@ -133,6 +164,28 @@ export class SessionHub {
     if (session?.socket !== socket) return;
     session.socket = undefined;
     this.happen(session, undefined, 'lost');
+  }
+
+  /**
+   * Lets go of a session for a node that resumes it: its socket here is closed with 4409 before the record leaves, so that nothing it still
+   * sends is done. Undefined: it is not here, or the secret is another.
+   */
+  async surrender(id: string, secretHash: string): Promise<ResumeRecord | undefined> {
+    const session = this.#sessions.get(id);
+    if (session === undefined || session.secretHash !== secretHash) return undefined;
+    if (session.phase === 'detached' && !(await this.kept.claim(session))) return undefined;
+    // Whoever came first while the record was claimed has it.
+    if (this.#sessions.get(id) !== session || session.secretHash !== secretHash) return undefined;
+    const record = recordOf(session);
+    this.happen(session, session.socket, 'taken');
+    return record;
+  }
+
+  /** Events of users who live on other nodes may have been lost: their sessions end, and their clients pull afresh. */
+  gap(here: (userId: string) => boolean): void {
+    for (const session of [...this.#sessions.values()]) {
+      if (!here(session.principal.userId)) this.happen(session, session.socket, 'gap');
+    }
   }
 
   // --- events ---------------------------------------------------------------------------------------------------------------
@@ -255,7 +308,12 @@ export class SessionHub {
     }
   }
 
-  #closeSocket(session: Session | undefined, socket: SessionSocket | undefined, code: number): void {
+  #closeSocket(
+    session: Session | undefined,
+    socket: SessionSocket | undefined,
+    code: number,
+    reason = reasons[code as CloseCode] ?? '',
+  ): void {
     if (session !== undefined) session.socket = undefined;
     if (socket === undefined) return;
     this.options.metrics.liveCloses.with(String(code)).inc();
@@ -265,7 +323,7 @@ export class SessionHub {
         'closed a live socket',
       );
     }
-    socket.close(code, reasons[code as CloseCode] ?? '');
+    socket.close(code, reason);
   }
 
   #announceDrain(session: Session): void {
@@ -290,7 +348,7 @@ export class SessionHub {
     if (own instanceof Set) own.delete(session);
     if (own === session || (own instanceof Set && own.size === 0)) this.#byUser.delete(userId);
     // Past its window the record ends by itself, and a taken one is gone; any other must go now.
-    if (event !== 'taken' && session.stored) this.kept.remove(session);
+    if (session.stored) this.kept.remove(session);
   }
 }
 

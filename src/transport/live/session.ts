@@ -17,6 +17,8 @@ export class Session {
   secretHash: string;
   principal: Principal;
   readonly deviceId: string;
+  /** How often it was resumed. */
+  generation: number;
   phase: SessionPhase = 'opening';
   socket: SessionSocket | undefined;
   readonly events: ReplayBuffer;
@@ -32,8 +34,9 @@ export class Session {
   /** A new record is due: events came in after the last one. */
   storeAgain = false;
 
-  constructor(id: string, principal: Principal, deviceId: string, events = new ReplayBuffer()) {
+  constructor(id: string, principal: Principal, deviceId: string, events = new ReplayBuffer(), generation = 0) {
     this.id = id;
+    this.generation = generation;
     this.secretHash = '';
     this.deviceId = deviceId;
     this.events = events;
@@ -48,7 +51,8 @@ export class Session {
 
   /** Takes the caller a token names; the session's own id and device stay. */
   identify(principal: Principal): void {
-    this.principal = { ...principal, sessionId: this.id, ...(this.deviceId === '' ? {} : { deviceId: this.deviceId }) };
+    const { id: sessionId, generation } = this;
+    this.principal = { ...principal, sessionId, generation, ...(this.deviceId === '' ? {} : { deviceId: this.deviceId }) };
     this.expiryTold = false;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The door of the live binding: who may become a WebSocket. Checks what costs nothing first, then the Origin and the token, which may
  * take a moment: what is needed of the request is copied before, and an aborted one is not touched again.
- * Rules: docs/spec/session.md, [LIVE41] to [LIVE46].
+ * Rules: docs/spec/session.md, [LIVE41] to [LIVE46], [LIVE48].
  */
 import { jitter, newId } from '../../ids.ts';
 import { TmcpError, asTmcpError } from '../../protocol/errors.ts';
@@ -12,6 +12,7 @@ import { errorBody } from '../http/error-body.ts';
 import { securityHeaders, statusLine } from '../http/response-head.ts';
 import type { HttpRequest, HttpResponse } from '../uws.ts';
 import { LiveSocket } from './live-socket.ts';
+import { AcceptBudget } from './accept-budget.ts';
 import type { LiveOptions } from './options.ts';
 import type { SessionSocket } from './session.ts';
 import { type Choice, chooseSubprotocol, subprotocols } from './subprotocol.ts';
@@ -39,9 +40,12 @@ export interface DoorState {
 export class Door {
   readonly #options: LiveOptions;
   readonly #state: DoorState;
+  readonly #budget: AcceptBudget;
 
   constructor(options: LiveOptions, state: DoorState) {
     this.#options = options;
+    const { acceptRate = 0, acceptBurst = acceptRate, clock } = options;
+    this.#budget = new AcceptBudget(acceptRate, acceptBurst, clock.monotonic());
     this.#state = state;
   }
 
@@ -57,7 +61,7 @@ export class Door {
     const ip = clientAddress(res, req, this.#options.trustProxyHops);
     const choice = chooseSubprotocol(offered);
     const handshake = req.getHeader('upgrade').toLowerCase() === 'websocket' && req.getHeader('sec-websocket-version') === '13';
-    const early = this.#full(ip) ?? badRequest(choice, handshake, key, query);
+    const early = this.#full(ip) ?? badRequest(choice, handshake, key, query) ?? this.#busy();
     if (early !== undefined || choice === undefined) {
       this.#refuse(res, early ?? { error: new TmcpError('INVALID_REQUEST') });
       return;
@@ -105,8 +109,15 @@ export class Door {
       (maxConnectionsPerIp > 0 && this.#state.ofAddress(ip) >= maxConnectionsPerIp);
     if (!full) return undefined;
     // Spread, so that those who are refused together do not come back together.
-    const retryAfter = 1 + Math.floor(jitter() * 5);
-    return { error: new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter }), headers: { 'Retry-After': String(retryAfter) } };
+    return unavailable(1 + Math.floor(jitter() * 5));
+  }
+
+  /** Asked once an upgrade: it takes from the budget. */
+  #busy(): Refused | undefined {
+    const now = this.#options.clock.monotonic();
+    const shed = this.#options.load?.admission.refuse('entry', 'read', now);
+    const retryAfter = shed?.retryAfter ?? this.#budget.take(now, jitter());
+    return retryAfter === undefined ? undefined : unavailable(retryAfter);
   }
 
   #refuse(res: HttpResponse, { error, headers = {} }: Refused): void {
@@ -137,6 +148,10 @@ function badRequest(choice: Choice | undefined, handshake: boolean, key: string,
   if (/(^|&)(access_)?token=/i.test(query))
     return { error: new TmcpError('INVALID_REQUEST', 'Credentials are never taken from the address') };
   return undefined;
+}
+
+function unavailable(retryAfter: number): Refused {
+  return { error: new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter }), headers: { 'Retry-After': String(retryAfter) } };
 }
 
 function refusalOf(error: TmcpError): Refused {

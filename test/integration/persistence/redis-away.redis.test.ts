@@ -7,7 +7,7 @@ import { createRedisBuckets } from '../../../src/persistence/redis/shared-bucket
 import { type OwnRedis, startRedis } from '../../support/redis.ts';
 
 const clock = new SystemClock();
-const record = { session: 's', secretHash: '', userId: '', appId: '', deviceId: '', seq: 0, events: [], gap: false };
+const record = { session: 's', secretHash: '', userId: '', appId: '', deviceId: '', generation: 0, seq: 0, events: [], gap: false };
 const bucket = { capacity: 10, windowMs: 3_600_000 };
 
 describe('[D3] Redis that goes away', () => {

@@ -16,7 +16,7 @@ describe('request', () => {
       metadata: { seat: 7 },
     });
     expect(view).toEqual({
-      payment_id: expect.stringMatching(/^pay_[a-z2-7]{32}$/),
+      payment_id: expect.stringMatching(/^pay_[a-z2-7]{34}$/),
       status: 'pending_authorization',
       amount: 75,
       currency: 'USD',

@@ -94,7 +94,7 @@ describe('the gate', () => {
     call('tween.wallet.pay', request);
     call('tween.wallet.pay', { ...request, amount: 2 });
     call('tween.wallet.pay', request, principal(['wallet:pay'], '@bob:tween.example'));
-    expect(told[0]?.address).toMatch(/^payment:pay_[a-z2-7]{32}$/);
+    expect(told[0]?.address).toMatch(/^payment:pay_[a-z2-7]{34}$/);
     expect(told[1]?.address).toBe(told[0]?.address);
     expect(told[1]?.message.idempotency?.inputHash).not.toBe(told[0]?.message.idempotency?.inputHash);
     expect(told[2]?.address).not.toBe(told[0]?.address);
