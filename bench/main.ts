@@ -14,7 +14,8 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const scenarios: Readonly<Record<string, () => Promise<typeof import('./system/storage-get.ts')>>> = {
+const scenarios: Readonly<Record<string, () => Promise<Pick<typeof import('./system/storage-get.ts'), 'run'>>>> = {
+  'cluster-hop': () => import('./system/cluster-hop.ts'),
   'storage-get': () => import('./system/storage-get.ts'),
 };
 const name = positionals[0];

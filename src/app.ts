@@ -13,7 +13,9 @@ import { compileCatalogue } from './actors/runtime/validators.ts';
 import { createChargeRunner } from './actors/payment/charge-runner.ts';
 import { createPaymentBehaviour } from './actors/payment/payment.ts';
 import type { Clock, JournalEntry, Principal } from './actors/ports.ts';
+import { createLoopMeter } from './app/loop-load.ts';
 import { Nodes } from './app/nodes.ts';
+import { startUpkeep } from './app/upkeep.ts';
 import { sessionLifecycle } from './actors/session/session.machine.ts';
 import { createUserBehaviour } from './actors/user/user.ts';
 import { createVaultBehaviour } from './actors/vault/vault.ts';
@@ -33,7 +35,7 @@ import { createRedisBuckets } from './persistence/redis/shared-buckets.ts';
 import { openRedis } from './persistence/redis/open.ts';
 import { createRedisResumeStore } from './persistence/redis/resume-store.ts';
 import { createActorStore } from './persistence/stores/actor-store.ts';
-import { forgetTombstones, purgeExpired, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
+import { forgetTombstones, readDbEpoch, readinessProbe } from './persistence/stores/upkeep.ts';
 import { createVaultStore } from './persistence/stores/vault-store.ts';
 import { TmcpError } from './protocol/errors.ts';
 import { createIdentity } from './transport/http/oauth/identity.ts';
@@ -83,9 +85,15 @@ export interface App extends AsyncDisposable {
   drain(): Promise<void>;
 }
 
-const upkeepEveryMs = 10 * 60_000;
 /** How long a node that drains tries to hand its actors over; what is left then waits for its next owner in the database. */
 const giveWithinMs = 8_000;
+/** What a stop takes at most when all is well: jobs and commits end, links close, the node leaves. */
+const closeWithinMs = 12_000;
+
+/** How long draining and disposing of a node may take, ms: past it something hangs. */
+export function stopWithinMs(config: Pick<Config, 'drainMs'>): number {
+  return config.drainMs + giveWithinMs + closeWithinMs;
+}
 
 async function assemble(options: AppOptions) {
   const { config, secrets, database, clock, log } = options;
@@ -285,6 +293,7 @@ async function assemble(options: AppOptions) {
     tell,
     hashKey: createHmac('sha256', secrets.pepper).update('inputs under idempotency keys').digest(),
   });
+  const loop = createLoopMeter();
   await nodes.start({
     registry,
     limiter,
@@ -293,7 +302,11 @@ async function assemble(options: AppOptions) {
       outbox.moved(lost);
     },
     onRevoked: () => void revocations.refresh().catch((error: unknown) => log.warn({ err: error }, 'revocations could not be read')),
-    load: () => ({ sessions: metrics.liveSessions.samples({})[0]?.value ?? 0, actors: registry.size, slots: nodes.slots.count }),
+    load: () => {
+      const { busy, delayMs } = loop.read();
+      const sessions = metrics.liveSessions.samples({})[0]?.value ?? 0;
+      return { sessions, actors: registry.size, slots: nodes.slots.count, loopBusy: busy, loopDelayMs: delayMs };
+    },
   });
   return {
     node,
@@ -317,6 +330,7 @@ async function assemble(options: AppOptions) {
     outbox,
     gate,
     load,
+    loop,
     ask,
     clock,
     log,
@@ -382,16 +396,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     () => options.onDrainRequested?.(),
   );
 
-  let upkeep = (): void => {};
-  const keepUp = (): void => {
-    upkeep = clock.after(upkeepEveryMs, () => {
-      Promise.all([purgeExpired(database, clock.now()), parts.identityStore.sweep()]).catch((error: unknown) =>
-        log.warn({ err: error }, 'upkeep failed'),
-      );
-      keepUp();
-    });
-  };
-  keepUp();
+  const upkeep = startUpkeep({ owner: parts.nodes.bootId, database, identityStore: parts.identityStore, clock, metrics, log });
   const gauges = (): void => {
     const { entries, bytes } = journal.backlog();
     metrics.journalBacklogEntries.set(entries);
@@ -404,14 +409,16 @@ export async function startApp(options: AppOptions): Promise<App> {
   let stopped: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     parts.nodes.beginDrain();
+    void upkeep.close();
     await server.drain();
     await parts.nodes.giveAll(giveWithinMs);
   };
   const stop = async (): Promise<void> => {
-    upkeep();
+    const jobsEnded = upkeep.close();
     cancelGauges();
     await server.close();
     parts.load.close();
+    parts.loop.close();
     timers.close();
     outbox.close();
     await parts.nodes.stop();
@@ -419,7 +426,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     await journal.close();
     await parts.nodes.leave();
     revocations.close();
-    identity.close();
+    await jobsEnded;
     await wallet.close();
     await redis?.close();
     await database.close();

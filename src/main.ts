@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** The command line `tmcp`. Each command loads only what it runs. */
 import { Command, InvalidArgumentError } from 'commander';
-import { explainFailure } from './cli/explain.ts';
+import { addClusterCommands } from './cli/cluster-commands.ts';
+import { explainFailure, StartError } from './cli/explain.ts';
 import type { Settings } from './cli/settings.ts';
 import { loadConfig, unknownVariables } from './config.ts';
 import { describeConfig } from './config-text.ts';
@@ -48,6 +49,8 @@ program
     const { runDoctor } = await import('./cli/doctor.ts');
     process.exitCode = await runDoctor(env, options.mode);
   });
+
+addClusterCommands(program, () => settings('dev').config);
 
 program
   .command('keys')
@@ -134,5 +137,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(explainFailure(error, ['debug', 'trace'].includes(env['TMCP_LOG_LEVEL'] ?? '')));
-  process.exit(1);
+  process.exit(error instanceof StartError ? error.exitCode : 1);
 });

@@ -73,7 +73,15 @@ export function createMetrics(defaults = true) {
     fenceRefusals: counter('fence_refusals_total', 'Writes refused because another node owns the actor', []).with(),
     leaseAgeSeconds: gauge('lease_age_seconds', 'Time since this node renewed its lease', []).with(),
     peerErrors: counter('peer_errors_total', 'Messages to other nodes that were not answered', ['kind']),
+    peerRefused: counter(
+      'peer_refused_total',
+      'Connections to or from nodes that were refused, for want of the key or for what they sent',
+      [],
+    ).with(),
+    peerGaps: counter('peer_gaps_total', 'Times that events of another node were lost on their way', []).with(),
     peerRoundTripSeconds: histogram('peer_round_trip_seconds', 'Time from a message to another node to its answer', []).with(),
+    jobRuns: counter('job_runs_total', 'Runs of upkeep jobs on this node, by how they ended', ['job', 'outcome']),
+    jobLastSuccess: gauge('job_last_success_timestamp_seconds', 'When this node last did an upkeep job', ['job']),
     rateLimited: counter('rate_limited_total', 'Requests refused by a rate limit', ['class']),
 
     /** The text a scrape gets. */

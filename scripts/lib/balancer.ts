@@ -15,6 +15,8 @@ export type BalancerKind = 'haproxy' | 'nginx';
 export interface BalancedNode {
   readonly name: string;
   readonly port: number;
+  /** 127.0.0.1 when left out. HAProxy only. */
+  readonly host?: string;
 }
 
 export interface BalancerOptions {
@@ -106,7 +108,7 @@ function noApi(): Promise<never> {
 export function renderHaproxy({ nodes, perAddress = 1_000_000 }: BalancerOptions, { port, operatorPort, folder }: Places): string {
   const text = withServers(deployed('haproxy/haproxy.cfg'), nodes, /^ {4}server n1 10\.0\.0\.11:8080 id 1(.*)$/, (rest, node, place) => {
     const track = rest.replace('live/n1', `live/${node.name}`);
-    return `    server ${node.name} 127.0.0.1:${node.port} id ${place}${track}`;
+    return `    server ${node.name} ${node.host ?? '127.0.0.1'}:${node.port} id ${place}${track}`;
   });
   return replaced(text, [
     [/^ {4}(user|group) haproxy\n/gm, ''],

@@ -2,7 +2,7 @@
  * Whether this node is alone or one of many. Alone it takes every slot over, whoever had it, and a message has no further to go than the
  * registry; among others it joins them. The rest of the application sees one way of both.
  */
-import { createHash, createHmac, hkdfSync } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock, EventBus, ResumeRecord, ResumeStore } from '../actors/ports.ts';
 import type { UserLimiter } from '../actors/runtime/limiter.ts';
@@ -22,8 +22,10 @@ import { createClusterStore } from '../persistence/stores/cluster-store.ts';
 import { claimSlots } from '../persistence/stores/slots.ts';
 import { type ActorPlace, Cluster, homeOf } from '../transport/cluster/cluster.ts';
 import { createClusterBus } from '../transport/cluster/cluster-bus.ts';
+import { noMeters, type PeerMeters } from '../transport/cluster/peer.ts';
 import { createPeerNet } from '../transport/cluster/peer-net.ts';
 import { version } from '../version.ts';
+import { linkKey } from './link-key.ts';
 
 export interface NodesOptions {
   readonly config: Config;
@@ -64,6 +66,7 @@ export class Nodes {
   #cluster: Cluster | undefined;
   #live: NodesLive | undefined;
   #onDrainRequested: () => void = () => {};
+  #drainRequested = false;
   readonly #deliverEvent: (userId: string, read: () => unknown) => void;
 
   constructor(options: NodesOptions) {
@@ -130,6 +133,8 @@ export class Nodes {
   attach(live: NodesLive, onDrainRequested: () => void): void {
     this.#live = live;
     this.#onDrainRequested = onDrainRequested;
+    // It was asked while it still started.
+    if (this.#drainRequested) onDrainRequested();
   }
 
   /** Errors: throws when balancers must not send anybody here. */
@@ -191,19 +196,22 @@ export class Nodes {
     if (!this.clustered) return;
     await createClusterStore(this.#options.database)
       .leave(this.bootId)
-      .catch((error: unknown) => this.#options.log.warn({ event: 'cluster.leave_failed', err: error }, 'the node could not leave; its lease ends by itself'));
+      .catch((error: unknown) =>
+        this.#options.log.warn({ event: 'cluster.leave_failed', err: error }, 'the node could not leave; its lease ends by itself'),
+      );
   }
 
   #join(parts: NodesParts, port: number): Promise<Cluster> {
     const { config, secrets, database, clock, log, metrics } = this.#options;
     const store = createClusterStore(database);
-    const host = config.clusterAddress ?? (config.clusterHost === '0.0.0.0' || config.clusterHost === '::' ? hostname() : config.clusterHost);
+    const host =
+      config.clusterAddress ?? (config.clusterHost === '0.0.0.0' || config.clusterHost === '::' ? hostname() : config.clusterHost);
     const router = this.#router as Router;
     return Cluster.start({
       bootId: this.bootId,
       name: this.name,
       version,
-      key: new Uint8Array(hkdfSync('sha256', secrets.pepper, '', 'links between nodes', 32)),
+      key: linkKey(secrets.pepper),
       listen: { host: config.clusterHost, port },
       membership: (peerPort) => ({
         heartbeat: (bootId, state, load) => store.heartbeat(bootId, state, load),
@@ -234,7 +242,11 @@ export class Nodes {
       onRevoked: parts.onRevoked,
       onCutOff: (cut) => this.#live?.evacuate(cut),
       onGap: () => this.#live?.gap((userId) => this.slots.epochOf(slotOf(`user:${userId}`)) > 0),
-      onDrainRequested: () => this.#onDrainRequested(),
+      onDrainRequested: () => {
+        this.#drainRequested = true;
+        this.#onDrainRequested();
+      },
+      observe: meters(metrics),
       observeMoves: (kind, count) => metrics.slotMoves.with(kind).inc(count),
     });
   }
@@ -260,4 +272,20 @@ export class Nodes {
     metrics.forwards.with('moved').from(() => router.counters.moved);
     metrics.forwards.with('refused').from(() => router.counters.refused);
   }
+}
+
+function meters(metrics: Metrics): PeerMeters {
+  const { peerErrors } = metrics;
+  return {
+    ...noMeters,
+    errors: {
+      unreachable: peerErrors.with('unreachable'),
+      busy: peerErrors.with('busy'),
+      late: peerErrors.with('late'),
+      lost: peerErrors.with('lost'),
+    },
+    refused: metrics.peerRefused,
+    gaps: metrics.peerGaps,
+    roundTrip: metrics.peerRoundTripSeconds,
+  };
 }

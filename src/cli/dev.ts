@@ -1,19 +1,20 @@
 /** `tmcp dev`. */
+import { stopWithinMs } from '../app.ts';
 import { startDev } from '../dev/start-dev.ts';
 import type { Settings } from './settings.ts';
-import { onStopSignal, takeSignals, watchFaults } from './shut-down.ts';
+import { onStopSignal, requestStop, takeSignals, watchFaults } from './shut-down.ts';
 
 /** Starts the development server and tells where everything is. */
 export async function runDev({ config, log }: Settings): Promise<void> {
   takeSignals();
   watchFaults(log);
-  const dev = await startDev(config, log);
+  const dev = await startDev(config, log, requestStop);
   onStopSignal({
     async stop() {
       await dev.app.drain();
       await dev[Symbol.asyncDispose]();
     },
-    boundMs: config.drainMs + 10_000,
+    boundMs: stopWithinMs(config),
     log,
   });
   const { wallet } = dev.fixtures();

@@ -7,11 +7,18 @@ import { TmcpError } from '../protocol/errors.ts';
 
 /** A failure that is told as its message alone. */
 export class StartError extends Error {
-  constructor(message: string) {
+  /** What the process ends with: 1 when what was asked for failed, 2 when it was asked for wrongly. */
+  readonly exitCode: 1 | 2;
+
+  constructor(message: string, exitCode: 1 | 2 = 1) {
     super(message);
     this.name = 'StartError';
+    this.exitCode = exitCode;
   }
 }
+
+/** Errors of kinds of their own whose message is meant for the operator; by name, so that no command loads what only another needs. */
+const plain = new Set(['ConfigError', 'StartError', 'NodeRefusedError']);
 
 /** Classes 08, 28, 3D, 53 and 57 of Postgres, and "insufficient privilege": the way to the database, not what is asked of it. */
 const databaseCode = /^(08|28|3D|53|57)[0-9A-Z]{3}$|^42501$/;
@@ -21,8 +28,7 @@ const networkCode = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHO
 export function explainFailure(error: unknown, withStack = false): string {
   if (!(error instanceof Error)) return `${String(error)}\n`;
   // Our sentences and the system's are plain Errors; a TypeError and its like are faults.
-  const faulty =
-    error.constructor !== Error && codeOf(error) === undefined && !(error instanceof ConfigError) && !(error instanceof StartError);
+  const faulty = error.constructor !== Error && codeOf(error) === undefined && !plain.has(error.name);
   const text = faulty || withStack ? (error.stack ?? error.message) : reasonOf(error);
   const hint = hintFor(error);
   return `${text}\n${hint === undefined ? '' : `${hint}\n`}`;

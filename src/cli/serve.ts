@@ -1,10 +1,10 @@
 /** `tmcp serve`: a node for production. */
-import { startApp } from '../app.ts';
+import { startApp, stopWithinMs } from '../app.ts';
 import { SystemClock } from '../clock.ts';
 import { maskedConfig } from '../config.ts';
 import { openDatabase } from '../persistence/open-database.ts';
 import type { Settings } from './settings.ts';
-import { onStopSignal, takeSignals, watchFaults } from './shut-down.ts';
+import { onStopSignal, requestStop, takeSignals, watchFaults } from './shut-down.ts';
 
 /** Starts a node; everything it needs is in the configuration, which `loadConfig` has checked for `serve`. */
 export async function runServe({ config, log }: Settings): Promise<void> {
@@ -23,13 +23,14 @@ export async function runServe({ config, log }: Settings): Promise<void> {
     database,
     clock: new SystemClock(),
     log,
+    onDrainRequested: requestStop,
   });
   onStopSignal({
     async stop() {
       await app.drain();
       await app[Symbol.asyncDispose]();
     },
-    boundMs: config.drainMs + 10_000,
+    boundMs: stopWithinMs(config),
     log,
   });
   log.info({ url: app.url, origin: publicUrl }, 'ready');

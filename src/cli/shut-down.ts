@@ -1,4 +1,7 @@
-/** SIGTERM and SIGINT: drain, dispose, exit 0 within a bound; a second signal ends the process at once. */
+/**
+ * SIGTERM, SIGINT and a request to drain: drain, dispose, exit 0 within a bound. A second signal ends the process at once; the first
+ * after a request finds it doing what it is told.
+ */
 import type { Logger } from '../log.ts';
 
 /** What a signal does once the server runs. */
@@ -11,26 +14,40 @@ export interface Stop {
 
 let running: Stop | undefined;
 let stopping = false;
+let signalled = false;
+/** A request that came before the server ran. */
+let asked = false;
 
 /**
  * Takes the signals from the first moment on: as process 1 of a container there is nobody else to. Before the server runs nothing was
  * answered, so there is nothing to lose, and a signal ends the process at once.
  */
 export function takeSignals(): void {
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => begin(signal));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (running === undefined) process.exit(0);
+      if (signalled) process.exit(1);
+      signalled = true;
+      if (!stopping) begin(running, signal);
+    });
+  }
 }
 
-/** What signals do from now on. */
+/** What signals and requests do from now on. */
 export function onStopSignal(stop: Stop): void {
   running = stop;
+  if (asked) requestStop();
 }
 
-function begin(signal: string): void {
-  if (running === undefined) process.exit(0);
-  if (stopping) process.exit(1);
+/** Does what SIGTERM does; while the process starts, once it runs, so that what it has taken is handed over and not left lying. Idempotent. */
+export function requestStop(): void {
+  asked = true;
+  if (running !== undefined && !stopping) begin(running, 'drain requested');
+}
+
+function begin({ stop, boundMs, log }: Stop, reason: string): void {
   stopping = true;
-  const { stop, boundMs, log } = running;
-  log.info({ signal }, 'stopping');
+  log.info({ reason }, 'stopping');
   setTimeout(() => {
     log.error({ limit: boundMs }, 'did not stop in time');
     process.exit(1);

@@ -4,6 +4,8 @@
  */
 import type { Database } from '../persistence/database.ts';
 
+const selectSql = 'SELECT value FROM dev_state WHERE name = $1';
+
 export class DevState {
   readonly #db: Database;
 
@@ -36,7 +38,13 @@ export class DevState {
   }
 
   async #find<T>(name: string): Promise<T | undefined> {
-    const rows = await this.#db.query<{ value: T }>('SELECT value FROM dev_state WHERE name = $1', [name]);
-    return rows[0]?.value;
+    return (await this.#db.query<{ value: T }>(selectSql, [name]))[0]?.value;
   }
+}
+
+/** What is kept under `name`, without making the table; undefined: nothing, or no `tmcp dev` was ever here. */
+export async function findDevState<T>(db: Database, name: string): Promise<T | undefined> {
+  const [table] = await db.query<{ there: boolean }>("SELECT to_regclass('dev_state') IS NOT NULL AS there");
+  if (table?.there !== true) return undefined;
+  return (await db.query<{ value: T }>(selectSql, [name]))[0]?.value;
 }

@@ -16,18 +16,34 @@ const TokenBody = strictObject({
   expires_in: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
 });
 const ClockBody = strictObject({ advance_ms: Type.Integer({ minimum: 0, maximum: 366 * 86_400_000 }) });
-const UserBody = strictObject({ user_id: UserId, balance: Type.Optional(Type.Number({ minimum: 0, maximum: 1e9 })) });
+const Nothing = strictObject({});
+const UserBody = strictObject({
+  user_id: UserId,
+  balance: Type.Optional(Type.Number({ minimum: 0, maximum: 1e9 })),
+  password: Type.Optional(Type.Boolean()),
+  factors: Type.Optional(Type.Boolean()),
+});
+
+/** What a person who is added can do besides holding a wallet and a device. Each costs a slow hash. */
+export interface Enrolment {
+  /** Sign in. */
+  readonly password: boolean;
+  /** Answer a second factor: PIN and authenticator. */
+  readonly factors: boolean;
+}
 
 export interface DoorParts {
   readonly clock: SystemClock;
   readonly state: DevState;
   readonly fixtures: () => Fixtures;
+  /** Begins what SIGTERM does. */
+  readonly drain: () => void;
   readonly mint: (request: { userId: string; appId: string; scopes: readonly string[]; expiresInS?: number }) => Promise<string>;
-  readonly addUser: (userId: string, balance: number) => Promise<FixtureUser>;
+  readonly addUser: (userId: string, balance: number, enrol: Enrolment) => Promise<FixtureUser>;
 }
 
 /** The doors by `METHOD name`. */
-export function createDoors({ clock, state, fixtures, mint, addUser }: DoorParts): DevDoors {
+export function createDoors({ clock, state, fixtures, drain, mint, addUser }: DoorParts): DevDoors {
   return new Map<string, (body: unknown) => Promise<unknown>>([
     ['GET fixtures', async () => fixtures()],
     [
@@ -51,10 +67,18 @@ export function createDoors({ clock, state, fixtures, mint, addUser }: DoorParts
       },
     ],
     [
+      'POST drain',
+      async (body) => {
+        checked(Nothing, body ?? {});
+        drain();
+        return { draining: true };
+      },
+    ],
+    [
       'POST users',
       async (body) => {
-        const { user_id, balance } = checked(UserBody, body);
-        return addUser(user_id, balance ?? 0);
+        const { user_id, balance, password, factors } = checked(UserBody, body);
+        return addUser(user_id, balance ?? 0, { password: password === true, factors: factors === true });
       },
     ],
   ]);

@@ -16,7 +16,7 @@ import { openDatabase } from '../persistence/open-database.ts';
 import { toIso } from '../protocol/schemas.ts';
 import { generateSigningKey } from '../transport/tokens/signing-keys.ts';
 import { DevState } from './dev-state.ts';
-import { createDoors } from './doors.ts';
+import { createDoors, type Enrolment } from './doors.ts';
 import {
   drawAllSecrets,
   drawSecrets,
@@ -42,8 +42,11 @@ interface Sandbox {
   stop(): Promise<void>;
 }
 
-/** Starts it all. Resolves when the first authenticated request can be answered. */
-export async function startDev(config: Config, log: Logger): Promise<DevServer> {
+/**
+ * Starts it all. Resolves when the first authenticated request can be answered. `onDrainRequested`: the node was asked to drain and end, by another
+ * process or the door; left out, it drains and is disposed of.
+ */
+export async function startDev(config: Config, log: Logger, onDrainRequested?: () => void): Promise<DevServer> {
   const [database, signingKey] = await Promise.all([
     openDatabase(config, (error) => log.warn({ err: error }, 'a database connection broke')),
     generateSigningKey(),
@@ -78,6 +81,14 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
     wallet: { url: sandbox.url, admin_url: sandbox.adminUrl },
     server_time: toIso(clock.now()),
   });
+  let server: DevServer | undefined;
+  let drainAsked = false;
+  const askedToDrain = (): void => {
+    if (drainAsked) return;
+    drainAsked = true;
+    if (onDrainRequested !== undefined) onDrainRequested();
+    else if (server !== undefined) drainAndDispose(server, log);
+  };
   const app = await startApp({
     config,
     secrets,
@@ -86,18 +97,20 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
     database,
     clock,
     log,
+    onDrainRequested: askedToDrain,
     beforeListening: (parts) => seed(parts, sandbox, apps, drawn, users),
     devDoors: (parts) =>
       createDoors({
         clock,
         state,
         fixtures,
+        drain: askedToDrain,
         mint: (request) => parts.identity.mintTep(request),
-        addUser: async (userId, balance) =>
-          addPerson(parts, sandbox, { userId, displayName: userId, balance }, await state.once(`user ${userId}`, drawSecrets)),
+        addUser: async (userId, balance, enrol) =>
+          addPerson(parts, sandbox, { userId, displayName: userId, balance }, await state.once(`user ${userId}`, drawSecrets), enrol),
       }),
   });
-  return {
+  server = {
     app,
     url: app.url,
     fixtures,
@@ -106,6 +119,15 @@ export async function startDev(config: Config, log: Logger): Promise<DevServer> 
       await sandbox.stop();
     },
   };
+  if (drainAsked && onDrainRequested === undefined) drainAndDispose(server, log);
+  return server;
+}
+
+function drainAndDispose(server: DevServer, log: Logger): void {
+  server.app
+    .drain()
+    .finally(() => server[Symbol.asyncDispose]())
+    .catch((error: unknown) => log.error({ err: error }, 'a drain failed'));
 }
 
 async function seed(
@@ -130,23 +152,23 @@ async function seed(
   const people = fixturePeople.map(async (person) => {
     const secrets = drawn.users[person.userId];
     if (secrets === undefined) throw new Error(`the fixtures have no secrets for ${person.userId}`);
-    return addPerson(parts, sandbox, person, secrets, true);
+    return addPerson(parts, sandbox, person, secrets, { password: true, factors: true });
   });
   users.push(...(await Promise.all(people)));
 }
 
-/** Makes a person with a wallet and a device; `factors` also enrols PIN and authenticator. Idempotent. */
+/** Makes a person with a wallet and a device, and what else is asked for. Idempotent. */
 async function addPerson(
   parts: AppParts,
   sandbox: Sandbox,
   person: { readonly userId: string; readonly displayName: string; readonly balance: number },
   secrets: FixtureSecrets['users'][string],
-  factors = false,
+  enrol: Enrolment,
 ): Promise<FixtureUser> {
   const { userId, displayName, balance } = person;
   const known = await parts.identityStore.users.find(userId);
   if (known === undefined) {
-    const passwordHash = factors ? { passwordHash: await parts.hasher.hash(secrets.password) } : {};
+    const passwordHash = enrol.password ? { passwordHash: await parts.hasher.hash(secrets.password) } : {};
     await seedUser(parts.identityStore, { userId, displayName, ...passwordHash });
   }
   const walletId = await fund(sandbox, userId, Math.round(balance * 100));
@@ -154,7 +176,7 @@ async function addPerson(
   const key = createPublicKey(createPrivateKey(secrets.deviceKey)).export({ type: 'spki', format: 'der' }).toString('base64');
   const device = { deviceId, name: 'Fixture device', platform: 'desktop', algorithm: 'ECDSA_P256', key };
   await parts.ask(`user:${userId}`, 'device.enrol', device);
-  if (factors) {
+  if (enrol.factors) {
     await parts.ask(`user:${userId}`, 'mfa.enrol', { pin: secrets.pin });
     await parts.ask(`user:${userId}`, 'mfa.enrol', { totpSecret: secrets.totpSecret });
   }

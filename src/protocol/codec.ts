@@ -121,8 +121,21 @@ const freshSlabBytes = 8 * 1024;
  * copies them (`new Uint8Array(bytes)`). Not for workers: transferring `bytes.buffer` would take the neighbours with it.
  */
 export function encodeMsgpack(value: unknown): Uint8Array {
-  let bytes: Uint8Array = packr.pack(value);
-  if (needsCare(bytes)) bytes = packr.pack(tidied(value, BigInt));
+  const bytes: Uint8Array = packr.pack(value);
+  return kept(needsCare(bytes, true) ? packr.pack(tidied(value, BigInt)) : bytes);
+}
+
+/**
+ * As `encodeMsgpack`, for `decodeTrusted`: integers past 32 bits stay the floats msgpackr makes of them, which are as exact, so that a
+ * value with a timestamp is not packed twice.
+ */
+export function encodeTrusted(value: unknown): Uint8Array {
+  const bytes: Uint8Array = packr.pack(value);
+  return kept(needsCare(bytes, false) ? packr.pack(tidied(value, Number)) : bytes);
+}
+
+/** The bytes, out of the slab when they have blown it up. */
+function kept(bytes: Uint8Array): Uint8Array {
   if (bytes.buffer.byteLength <= largestSlabBytes) return bytes;
   const copy = new Uint8Array(bytes);
   packr.useBuffer(typeof Buffer === 'undefined' ? new Uint8Array(freshSlabBytes) : Buffer.allocUnsafeSlow(freshSlabBytes));
@@ -142,17 +155,17 @@ export function encode(format: WireFormat, value: unknown): Uint8Array | string 
 }
 
 /**
- * Whether a packed value may hold an undefined (d4 00 00), an encoded surrogate (ed a0…bf 80…bf) or an integer past 32 bits, which
- * msgpackr writes as a float 64 (cb) of 2^31 or more. All are rare; a byte string that looks like one only costs time.
+ * Whether a packed value may hold an undefined (d4 00 00), an encoded surrogate (ed a0…bf 80…bf) or, when `wide`, an integer past 32 bits,
+ * which msgpackr writes as a float 64 (cb) of 2^31 or more. All are rare; a byte string that looks like one only costs time.
  */
-function needsCare(bytes: Uint8Array): boolean {
+function needsCare(bytes: Uint8Array, wide: boolean): boolean {
   // In Node these are memchr; nearly every frame ends here.
-  if (!bytes.includes(0xd4) && !bytes.includes(0xed) && !bytes.includes(0xcb)) return false;
+  if (!bytes.includes(0xd4) && !bytes.includes(0xed) && !(wide && bytes.includes(0xcb))) return false;
   for (let i = 0; i < bytes.length; i += 1) {
     const byte = bytes[i] as number;
     if (byte < 0xcb) continue;
     const next = ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
-    if (byte === 0xcb && isWide(next)) return true;
+    if (wide && byte === 0xcb && isWide(next)) return true;
     if (byte === 0xd4 && next === 0) return true;
     if (byte === 0xed && (next & 0xe0c0) === 0xa080) return true;
   }

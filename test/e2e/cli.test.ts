@@ -74,6 +74,7 @@ describe('tmcp serve', () => {
         ['GET', 'fixtures'],
         ['POST', 'token'],
         ['POST', 'clock'],
+        ['POST', 'drain'],
         ['POST', 'users'],
       ] as const) {
         const response = await fetch(`${server.url}/dev/${name}`, {

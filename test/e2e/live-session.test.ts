@@ -36,7 +36,7 @@ describe('the upgrade', () => {
     expect((await refusal({ protocol: 'graphql-ws, constructor' })).status).toBe(400);
   });
 
-  it('[LIVE42] refuses a foreign origin with 403 and takes an allowed one', async () => {
+  it('[LIVE42][S19] refuses a foreign origin with 403 and takes an allowed one', async () => {
     live = await startLiveServer();
     expect((await refusal({ headers: { Origin: 'https://evil.example' } })).status).toBe(403);
     expect((await refusal({ headers: { Origin: 'https://shop.example.evil' } })).status).toBe(403);
@@ -218,7 +218,7 @@ describe('opening', () => {
     await other.settled();
   });
 
-  it('[LIVE6] sheds 300 silent sockets and keeps those that are open', async () => {
+  it('[LIVE6][S18] sheds 300 silent sockets and keeps those that are open', async () => {
     live = await startLiveServer();
     const silent = await Promise.all(Array.from({ length: 300 }, () => live.connect()));
     const { client } = await live.open();
@@ -360,7 +360,7 @@ describe('expiry and revocation', () => {
 });
 
 describe('heartbeat', () => {
-  it('[LIVE8] pings every 30 s and closes a peer that was silent for 75 s', async () => {
+  it('[LIVE8][S16] pings every 30 s and closes a peer that was silent for 75 s', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
     const { client: mute } = await live.open();
@@ -391,7 +391,7 @@ describe('heartbeat', () => {
     expect(client.pings).toBeGreaterThan(5);
   });
 
-  it('[LIVE9] a byte now and then inside one frame is not a sign of life', async () => {
+  it('[LIVE9][S2] a byte now and then inside one frame is not a sign of life', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
     client.answerPings = false;
@@ -417,7 +417,7 @@ describe('protocol violations', () => {
     expect(again.opened.resumed).toBe(true);
   });
 
-  it('[LIVE20] counts fragments together', async () => {
+  it('[LIVE20][S3] counts fragments together', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
     const half = Buffer.alloc(limits.frameBytes / 2);
@@ -476,7 +476,7 @@ describe('protocol violations', () => {
       expect(errorOf(await client.call(name)).code).toBe(-32601);
   });
 
-  it('[LIVE29] closes a peer that floods with control frames and leaves others alone', async () => {
+  it('[LIVE29][S22] closes a peer that floods with control frames and leaves others alone', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
     const { client: other } = await live.open();

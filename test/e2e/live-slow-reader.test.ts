@@ -38,7 +38,7 @@ describe('a slow reader', () => {
     expect(client.messages.filter(({ id }) => String(id).startsWith('big'))).toHaveLength(24);
   });
 
-  it('[LIVE37] is closed with 1013 when it stays behind for 30 s, not before', async () => {
+  it('[LIVE37][S17] is closed with 1013 when it stays behind for 30 s, not before', async () => {
     live = await startLiveServer();
     const { client, opened } = await live.open();
     await stall(client, 24 * mebi);
@@ -51,7 +51,7 @@ describe('a slow reader', () => {
     expect((await live.open({}, { resume: { session: opened.session, secret: opened.secret, seq: 0 } })).opened.resumed).toBe(true);
   });
 
-  it('[LIVE38] is closed with 1013 past 8 MiB, and what was answered before is delivered', async () => {
+  it('[LIVE38][S17] is closed with 1013 past 8 MiB, and what was answered before is delivered', async () => {
     live = await startLiveServer();
     const { client } = await live.open();
     await client.call('tween.storage.get', { key: 'a' });

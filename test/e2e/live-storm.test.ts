@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 describe('compression', () => {
-  it('is declined when offered, and a frame that says it is compressed ends the connection (S5)', async () => {
+  it('is declined when offered, and a frame that says it is compressed ends the connection [S5]', async () => {
     const { port } = new URL(app.origin);
     const socket = connect(Number(port), '127.0.0.1');
     await once(socket, 'connect');
@@ -35,7 +35,7 @@ describe('compression', () => {
 });
 
 describe('a storm of connections', () => {
-  it('opens every session, while one that was there is answered throughout (S15)', async () => {
+  it('opens every session, while one that was there is answered throughout [S15]', async () => {
     const resident = await app.client('@alice:tween.example', allScopes);
     await resident.call('tween.storage.set', { key: 'here', value: 'still' });
     let storming = true;

@@ -171,7 +171,6 @@ describe('behind https', () => {
   beforeAll(async () => {
     identity = await createIdentity({ ...harness.identityOptions, issuer, dev: false });
   });
-  afterAll(() => identity.close());
 
   it('cookies are Secure, HttpOnly and SameSite=Lax, and no client can change scheme or host', async () => {
     const lies = {

@@ -19,6 +19,8 @@ export interface ServerProcess {
   /** Settles when the process has ended, however it ended. */
   readonly ended: Promise<void>;
   readonly running: boolean;
+  /** Null while it runs, and when a signal ended it. */
+  readonly exitCode: number | null;
   /** Sends `first`, and SIGKILL `graceMs` later when that did not end it. Resolves when it has ended. */
   end(first: NodeJS.Signals, graceMs?: number): Promise<void>;
 }
@@ -105,6 +107,9 @@ export function startServer(options: {
     ended,
     get running() {
       return living.has(child);
+    },
+    get exitCode() {
+      return child.exitCode;
     },
     async end(first, graceMs = 10_000) {
       if (!living.has(child)) return ended;

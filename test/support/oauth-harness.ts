@@ -163,7 +163,6 @@ export async function startIdentity(options: HarnessOptions = {}) {
     },
     verify: (token: string): Promise<Principal> => identity.verifier.verify(token),
     async stop(): Promise<void> {
-      identity.close();
       revocations.close();
       server.closeAllConnections();
       server.close();

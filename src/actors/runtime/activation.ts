@@ -52,6 +52,8 @@ export class Activation<S> implements ActorContext {
   readonly slot: number;
   readonly behaviour: Behaviour<S>;
   lastUsedAt: number;
+  /** When a commit of this activation was last flushed; 0: none yet. */
+  lastFlushedAt = 0;
   seq = 0;
   readonly #host: Host;
   #state: S | undefined;
@@ -404,6 +406,7 @@ export class Activation<S> implements ActorContext {
       return;
     }
     this.#existed = true;
+    this.lastFlushedAt = this.now();
     for (const row of entry.idempotency ?? []) this.#remember(row);
     for (const settlement of settle) this.#answer(settlement);
     this.#host.flushed(this.address, entry);

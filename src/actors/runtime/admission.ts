@@ -69,8 +69,8 @@ const longestStepMs = 100;
 /** How soon a request makes us look again, within one lap of the loop. */
 const lookEveryMs = 50;
 /** Classes a second. Up: at twice the bound and beyond. Down: when nothing waits; half of it at the edge of ease. */
-const slowestRise = 0.5;
-const fastestRise = 4;
+const slowestRise = 0.25;
+const fastestRise = 2;
 const fastestFall = 0.8;
 /** From this share of the journal's bound on writes are refused: bulk from here, single ones half way to the end. The end is left to payments. */
 const journalFrom = 0.7;

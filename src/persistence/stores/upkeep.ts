@@ -45,12 +45,12 @@ export interface Purged {
 
 /**
  * Takes away tombstones and conflicts past 30 days, expired idempotency rows and dead lanes: 1,000 rows a table a statement, until
- * there are no more or `rounds` are over (default 500). Gives how many.
+ * there are no more, `rounds` are over (default 500) or `goOn`, asked before each, says no. Gives how many.
  */
-export async function purgeExpired(db: Database, now: number, rounds = purgeRounds): Promise<Purged> {
+export async function purgeExpired(db: Database, now: number, rounds = purgeRounds, goOn = (): boolean => true): Promise<Purged> {
   const params = [now - limits.tombstoneMs, now - limits.conflictKeepMs, now, now - laneKeepMs, purgeRows];
   let all: Purged = { tombstones: 0, conflicts: 0, answers: 0, lanes: 0 };
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < rounds && goOn(); round++) {
     const [row] = await db.query<Purged>(purgeSql, params);
     if (row === undefined) break;
     all = {

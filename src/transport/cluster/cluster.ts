@@ -57,6 +57,8 @@ export interface ActorPlace {
   readonly mailbox: number;
   readonly seq: number;
   readonly lastUsedAt: number | null;
+  /** When it last wrote, since it is in memory; null: not yet. */
+  readonly lastFlushedAt: number | null;
 }
 
 const tickMs = 500;
@@ -208,6 +210,7 @@ export class Cluster {
       mailbox: known?.depth ?? 0,
       seq: known?.seq ?? 0,
       lastUsedAt: known?.lastUsedAt ?? null,
+      lastFlushedAt: known === undefined || known.lastFlushedAt === 0 ? null : known.lastFlushedAt,
     };
   }
 
@@ -247,7 +250,10 @@ export class Cluster {
     const cut = !held && !this.#outage && this.#lease.overForMs > cutOffAfterMs;
     if (cut === this.#cut) return;
     this.#cut = cut;
-    this.#options.log.warn({ event: 'cluster.cut_off', state: cut ? 'cut off' : 'back' }, 'the lease was lost while others have theirs, or is back');
+    this.#options.log.warn(
+      { event: 'cluster.cut_off', state: cut ? 'cut off' : 'back' },
+      'the lease was lost while others have theirs, or is back',
+    );
     this.#options.onCutOff(cut);
   }
 
@@ -260,9 +266,9 @@ export class Cluster {
     this.#net.setPeers(peers);
     this.#forwarding.keep(new Set(peers.map(({ bootId }) => bootId)));
     this.#placement.learn(view);
-    void this.#placement.tend().catch((error: unknown) =>
-      this.#options.log.error({ event: 'cluster.placement_failed', err: error }, 'slots could not be placed'),
-    );
+    void this.#placement
+      .tend()
+      .catch((error: unknown) => this.#options.log.error({ event: 'cluster.placement_failed', err: error }, 'slots could not be placed'));
     if (view.drainRequested && !this.#drainAsked) {
       this.#drainAsked = true;
       this.#options.onDrainRequested();

@@ -3,7 +3,7 @@
  * once; while it takes them, later ones collect. So a busy link writes few large pieces, and a quiet one waits for nobody.
  */
 import { setImmediate } from 'node:timers';
-import { encodeMsgpack } from '../../protocol/codec.ts';
+import { encodeTrusted } from '../../protocol/codec.ts';
 import { answerFlag, frameKind, type Hello, lengthBytes, seqBytes } from './frames.ts';
 
 /** Where bytes go. `taken` is called when all before it are taken, or never when the link ends. */
@@ -35,7 +35,7 @@ export class Pieces {
 
 /** The frame of an event: made once, sent to every peer. Errors: `RangeError` when the user id is longer than 65,535 bytes. */
 export function eventFrame(seq: number, userId: string, body: unknown): Buffer {
-  const encoded = encodeMsgpack(body);
+  const encoded = encodeTrusted(body);
   const userBytes = Buffer.byteLength(userId);
   if (userBytes > longestUserId) throw new RangeError('a user id of more than 65,535 bytes');
   const frame = Buffer.allocUnsafe(lengthBytes + 1 + seqBytes + 2 + userBytes + encoded.length);
@@ -77,7 +77,7 @@ export class FrameWriter {
   }
 
   hello(hello: Hello): void {
-    this.#body(frameKind.hello, encodeMsgpack(hello));
+    this.#body(frameKind.hello, encodeTrusted(hello));
   }
 
   beat(leaseValid: boolean): void {
@@ -87,7 +87,7 @@ export class FrameWriter {
 
   /** False when the frame is larger than a frame may be: nothing was written. A trace of more than 255 bytes is left out. */
   ask(id: number, deadlineMs: number, trace: string | undefined, body: unknown): boolean {
-    const encoded = encodeMsgpack(body);
+    const encoded = encodeTrusted(body);
     let traceBytes = trace === undefined ? 0 : Buffer.byteLength(trace);
     if (traceBytes > longestTrace) traceBytes = 0;
     const length = 10 + traceBytes + encoded.length;
@@ -105,7 +105,7 @@ export class FrameWriter {
 
   /** False when the answer is larger than a frame may be: nothing was written. */
   answer(id: number, last: boolean, value: unknown): boolean {
-    const encoded = encodeMsgpack(value);
+    const encoded = encodeTrusted(value);
     if (6 + encoded.length > this.#largest) return false;
     this.#answer(id, last ? answerFlag.last : 0, encoded);
     return true;

@@ -19,6 +19,7 @@ import {
   type PeerErrorKind,
   type PeerMeters,
   type PeerReply,
+  silentBeats,
 } from './peer.ts';
 import { PeerLink } from './peer-link.ts';
 import { dialTls } from './peer-tls.ts';
@@ -79,7 +80,7 @@ export class PeerDial {
 
   /** Open, and not silent for two beats. */
   get reachable(): boolean {
-    return this.#open && this.#options.heard.recently;
+    return this.#open && this.#link !== undefined && this.#link.silent <= silentBeats;
   }
 
   ask(body: unknown, deadlineMs: number, trace: string | undefined, reply: PeerReply): void {
@@ -220,8 +221,8 @@ export class PeerDial {
     const { log, clock, meters } = this.#options;
     if (fault) meters.refused.inc();
     if (!this.#stopped) {
-      if (wasOpen || fault) log.warn({ reason }, 'The link to a peer is down');
-      else if (this.#attempt === 0) log.info({ reason }, 'A peer cannot be reached');
+      if (wasOpen) log.warn({ reason }, 'The link to a peer is down');
+      else if (this.#attempt === 0) log.warn({ reason }, 'A peer cannot be reached');
       const most = Math.min(lastBackoffMs, firstBackoffMs * 2 ** (this.#attempt + 1));
       this.#attempt += 1;
       this.#link = undefined;

@@ -71,10 +71,10 @@ export class PeerLink {
   }
 
   /** Ends the link after what was written, the last turn's frames included. `closed` is called when the socket is gone. */
-  finish(reason: string, closed: () => void): void {
+  finish(reason: string, closed?: () => void): void {
     const { socket } = this.#options;
-    if (socket.destroyed) closed();
-    else socket.once('close', closed);
+    if (socket.destroyed) closed?.();
+    else if (closed !== undefined) socket.once('close', closed);
     this.writer.finish();
     if (this.#end(reason, false)) socket.end();
     // Its own end, and then 'close', is noticed only while somebody reads.

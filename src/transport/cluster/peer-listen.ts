@@ -3,6 +3,7 @@
  * says it is must be the identity it proved the key with. Per peer it is known which of its events has come last, also
  * while it is away, so that each is handed on once and in order.
  */
+import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Logger } from '../../log.ts';
 import { type Chunk, FrameError, frameKind, type Hello, readAsk, readBeat, readBody, readEvent, readHello, readSeq } from './frames.ts';
@@ -47,7 +48,7 @@ export class PeerListen {
   readonly #server: Server;
   readonly #identities = new WeakMap<object, string>();
   readonly #links = new Set<Inbound>();
-  readonly #finishing = new Set<PeerLink>();
+  readonly #sockets = new Set<Socket>();
   /** The last event that came, by publisher; those heard of last stand last. */
   readonly #received = new Map<string, number>();
 
@@ -57,6 +58,10 @@ export class PeerListen {
     // A handshake is bounded by Node's own timer: there is no socket of ours to count beats for yet.
     this.#server = createServer({ ...tls, handshakeTimeout: handshakeMs }, (socket) => this.#accept(socket));
     this.#server.maxConnections = connectionsAtMost;
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
       options.meters.refused.inc();
       options.log.info({ reason: error.code ?? error.message }, 'A connection to the peer port was refused');
@@ -84,19 +89,13 @@ export class PeerListen {
   /** Takes nobody any more, and ends the links after what was written. Resolves when all sockets are gone. */
   async finish(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const ended = [...this.#links].map(
-      ({ link }) =>
-        new Promise<void>((resolve) => {
-          this.#finishing.add(link);
-          link.finish('we end', resolve);
-        }),
-    );
-    await Promise.all([closed, ...ended]);
+    for (const { link } of [...this.#links]) link.finish('we end');
+    await closed;
   }
 
   /** Lets go of the sockets that `finish` waits for. */
   destroy(): void {
-    for (const link of this.#finishing) link.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #accept(socket: TLSSocket): void {
@@ -201,7 +200,7 @@ class Inbound {
     // Also to one who means another: it learns from our hello that it dialled an address of old.
     this.link.writer.hello({ ...this.#options.hello(), ...(known === undefined ? {} : { has: known }) });
     if (hello.to !== bootId) {
-      this.link.finish('it means another node', () => undefined);
+      this.link.finish('it means another node');
       return;
     }
     this.#opened();
@@ -229,14 +228,14 @@ class Inbound {
         this.link.pause(true);
       }
     };
-    this.#guarded(
-      () => this.#options.onAsk(this.from, body, deadlineMs, trace, answer),
-      () => {
-        if (ended || this.link.closed) return;
-        ended = true;
-        this.link.writer.failed(id);
-      },
-    );
+    try {
+      this.#options.onAsk(this.from, body, deadlineMs, trace, answer);
+    } catch (thrown) {
+      this.#options.onFault(thrown);
+      if (ended || this.link.closed) return;
+      ended = true;
+      this.link.writer.failed(id);
+    }
   }
 
   #onEvent(chunk: Chunk, start: number, end: number): void {
@@ -280,12 +279,11 @@ class Inbound {
     }
   }
 
-  #guarded(run: () => void, otherwise?: () => void): void {
+  #guarded(run: () => void): void {
     try {
       run();
     } catch (thrown) {
       this.#options.onFault(thrown);
-      otherwise?.();
     }
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { CancelTimer, Clock } from '../../actors/ports.ts';
 import type { Logger } from '../../log.ts';
-import { encodeMsgpack } from '../../protocol/codec.ts';
+import { encodeTrusted } from '../../protocol/codec.ts';
 import { EventLog } from './event-log.ts';
 import { type Hello, lengthBytes, linkVersion } from './frames.ts';
 import { eventFrame, Pieces } from './frame-writer.ts';
@@ -168,7 +168,7 @@ class Net implements PeerNet {
   }
 
   hint(body: unknown): void {
-    const encoded = encodeMsgpack(body);
+    const encoded = encodeTrusted(body);
     for (const dial of this.#dials.values()) dial.hint(encoded);
   }
 

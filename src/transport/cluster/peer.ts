@@ -91,7 +91,7 @@ export const noMeters: PeerMeters = {
 /** Heartbeats: sent this often each way on each link. */
 export const beatMs = 500;
 /** A peer is reachable while a frame came within two heartbeats: at the third silent beat (1 s) it is not. */
-const silentBeats = 2;
+export const silentBeats = 2;
 /** A link is cut, and a handshake given up, when the fifth beat finds it silent: after 2 s. */
 export const cutBeats = 4;
 

@@ -192,7 +192,8 @@ export class Placement {
     const { moved, router, observe, log } = this.#options;
     observe?.moves(how, gained.length);
     log.info({ event: 'cluster.slots_gained', kind: how, count: gained.length }, 'this node has more slots');
-    this.#rest(gained);
+    // What another node gave has just moved; what nobody had may go where it belongs at once.
+    if (how === 'received') this.#rest(gained);
     moved(new Set());
     for (const slot of gained) router.settled(slot);
   }

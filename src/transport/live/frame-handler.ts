@@ -25,6 +25,7 @@ import { limits } from '../../protocol/limits.ts';
 import { toIso } from '../../protocol/schemas.ts';
 import { Batch } from './batch.ts';
 import { Budget } from './budget.ts';
+import { LateAnswers } from './late-answers.ts';
 import { type Method, methodTable } from './method-table.ts';
 import { Opening } from './opening.ts';
 import type { Pulse } from './pulse.ts';
@@ -40,10 +41,23 @@ const failedOpens = 3;
 /** Pings, pongs and `tween.session.ping` of one peer; they cost it nothing and are no use in numbers. */
 const controlFrames = 200;
 const controlWindowMs = 10_000;
-/** Requests of one peer that were turned away: more than may be in flight, so that a peer that heeds the hint is never sent away. */
-const mostTurnedAway = 2 * limits.inFlight;
-const turnedAwayWindowMs = 10_000;
+/** Requests of one peer that a busy node refuses at once, within a window; the next ones it refuses after a while. */
+const refusedAtOnce = 16;
+const refusedWindowMs = 10_000;
+/** Seconds. As long as the hint, which grows with the refusals, but not past what clients wait for an answer. */
+const longestPutOffS = 5;
+/** On the whole node; each takes some hundred bytes. */
+const mostPutOff = 100_000;
 const openMethod = 'tween.session.open';
+
+/** A refused request that is answered later; without an id it was a notification. */
+interface PutOff {
+  readonly socket: SessionSocket;
+  readonly id: RequestId | undefined;
+  readonly batch: Batch | undefined;
+  readonly error: Refusal;
+  readonly requestId: string;
+}
 
 export class FrameHandler {
   readonly #hub: SessionHub;
@@ -56,6 +70,7 @@ export class FrameHandler {
   readonly #requests = `${newId('req')}.`;
   #count = 0;
   readonly #load: { inFlight: number };
+  readonly #late: LateAnswers<PutOff>;
 
   constructor(hub: SessionHub, pulse: Pulse) {
     this.#hub = hub;
@@ -64,6 +79,7 @@ export class FrameHandler {
     this.#opening = new Opening(hub);
     this.#sessionOperations = new SessionOperations(hub);
     this.#load = hub.options.load ?? { inFlight: 0 };
+    this.#late = new LateAnswers(hub.options.clock, mostPutOff, (late) => this.#answerLate(late));
     this.#unknown = hub.options.metrics.liveMessages.with('unknown', 'error');
   }
 
@@ -212,8 +228,12 @@ export class FrameHandler {
     socket.inFlight++;
     this.#load.inFlight++;
     this.#hub.options.gate.call(operation, session.principal, item.params, call, (error, result) => {
-      socket.inFlight--;
       this.#load.inFlight--;
+      if (error instanceof Overloaded && this.#putOff(socket, item, batch, error, requestId)) {
+        method.failed.inc();
+        return;
+      }
+      socket.inFlight--;
       this.#settle(
         socket,
         item,
@@ -244,6 +264,11 @@ export class FrameHandler {
 
   #isFull(socket: SessionSocket, item: ParsedRequest | ParsedNotification, batch: Batch | undefined): boolean {
     if (socket.inFlight < limits.inFlight) return false;
+    if (socket.putOff > 0 && socket.session !== undefined) {
+      // It neither waits for its answers nor keeps to its number: refusing it on and on would cost as much as serving it.
+      this.#hub.sendAway(socket.session, this.#hub.options.load?.admission.comeBackMs() ?? 0);
+      return true;
+    }
     this.#refuse(
       socket,
       item,
@@ -277,7 +302,7 @@ export class FrameHandler {
     if (error.code === 'RATE_LIMIT_EXCEEDED') {
       this.#hub.options.metrics.rateLimited.with(method.operation.limit).inc();
       this.#ignoredRefusal(socket);
-    } else if (error instanceof Overloaded) this.#turnedAway(socket);
+    }
   }
 
   #refuse(
@@ -322,15 +347,30 @@ export class FrameHandler {
     if (socket.refusals.spend(this.#hub.options.clock.monotonic())) this.#hub.happen(socket.session, socket, 'flooded');
   }
 
-  /** A peer that asks on and on although it was told to wait is sent away: refusing it costs more than it should. */
-  #turnedAway(socket: SessionSocket): void {
-    const now = this.#pulse.now;
-    if (now - socket.turnedAwaySince >= turnedAwayWindowMs) {
+  /** Keeps a refusal for later, where the peer was refused often of late. False: it is answered now. */
+  #putOff(
+    socket: SessionSocket,
+    item: ParsedRequest | ParsedNotification,
+    batch: Batch | undefined,
+    error: Refusal,
+    requestId: string,
+  ): boolean {
+    const { now } = this.#pulse;
+    if (now - socket.turnedAwaySince >= refusedWindowMs) {
       socket.turnedAwaySince = now;
       socket.turnedAway = 0;
     }
-    if (++socket.turnedAway < mostTurnedAway || socket.session === undefined) return;
-    this.#hub.sendAway(socket.session, this.#hub.options.load?.admission.comeBackMs() ?? 0);
+    if (++socket.turnedAway <= refusedAtOnce) return false;
+    const late = { socket, id: item.kind === 'request' ? item.id : undefined, batch, error, requestId };
+    if (!this.#late.add(late, Math.min(longestPutOffS, error.retryAfter ?? 1) * 1_000)) return false;
+    socket.putOff++;
+    return true;
+  }
+
+  #answerLate({ socket, id, batch, error, requestId }: PutOff): void {
+    socket.inFlight--;
+    socket.putOff--;
+    if (id !== undefined) this.#answer(socket, batch, this.#refusal(socket, id, error, requestId));
   }
 
   #asRefusal(error: unknown, method: string): TmcpError {

@@ -56,6 +56,8 @@ export class LiveSocket<S = unknown> {
   /** Requests turned away because the node was too busy, since `turnedAwaySince`. */
   turnedAway = 0;
   turnedAwaySince = 0;
+  /** Of the requests in flight those that are refused and not told so yet. */
+  putOff = 0;
   #abandoned: (() => boolean) | undefined;
   #ws: RawSocket | undefined;
   #congested = false;

@@ -198,6 +198,21 @@ describe('owners that change while others work', () => {
     expect(await db.query('select owner from slots where slot = 7')).toEqual([{ owner: 'a' }]);
   });
 
+  it('[D8] a claim locks the rows of nodes in the order of their boot ids, so that two of them never wait in a ring', async () => {
+    for (const bootId of ['d', 'c', 'b', 'a']) await store.join(node(bootId));
+    await store.claim('a', [1]);
+    await store.claim('b', [2]);
+    await store.claim('c', [3]);
+    for (const bootId of ['a', 'b', 'c']) await endLease(bootId);
+    const blocker = await held("select 1 from nodes where boot_id = 'b' for update");
+    const claim = store.claim('d', [1, 2, 3]);
+    await until(() => waitsForLock('tmcp_claim'));
+    const free = await db.query('select boot_id from nodes order by boot_id for update skip locked');
+    expect(free).toEqual([{ boot_id: 'c' }, { boot_id: 'd' }]);
+    await blocker.commit();
+    expect((await claim).map(({ slot }) => slot)).toEqual([1, 2, 3]);
+  });
+
   it('[C8] a join that meets the renewal of a lapsed node of its name waits for it, and is then refused', async () => {
     await store.join(node('a', 'n'));
     await endLease('a');

@@ -85,7 +85,7 @@ describe('pressure', () => {
 
   it('[LIVE47] falls to nothing within ten seconds of ease, and stays where it is between ease and the bound', () => {
     const { admission, run } = setUp();
-    run(20_000, 10 * loopDelayMs);
+    run(40_000, 10 * loopDelayMs);
     expect(admission.pressure).toBe(4);
     run(5_000, loopDelayMs * 0.75);
     expect(admission.pressure).toBe(4);
@@ -172,12 +172,11 @@ describe('what is refused', () => {
     const hints = (refusals: number): number[] => {
       const seen = new Set<number>();
       for (let i = 0; i < refusals; i++) {
-        const refusal = ask('read');
-        expect(refusal).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryable: true });
-        seen.add(refusal?.retryAfter ?? 0);
+        seen.add(ask('read')?.retryAfter ?? 0);
       }
       return [...seen].sort((a, b) => a - b);
     };
+    expect(ask('read')).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryable: true });
     expect(hints(200)).toEqual([1, 2]);
     for (let second = 0; second < 10; second++) {
       hints(5_000);

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { JournalEntry, OutboxRow, Principal } from '../../../src/actors/ports.ts';
 import { digest, inputHash } from '../../../src/actors/runtime/digest.ts';
 import { Gate } from '../../../src/actors/runtime/gate.ts';
-import { type LimitState, UserLimiter } from '../../../src/actors/runtime/limiter.ts';
+import { charge, type LimitState, UserLimiter } from '../../../src/actors/runtime/limiter.ts';
 import type { Message } from '../../../src/actors/runtime/message.ts';
 import { Outbox } from '../../../src/actors/runtime/outbox.ts';
 import { Timers } from '../../../src/actors/runtime/timers.ts';
@@ -31,10 +31,16 @@ function principal(scopes: readonly string[], userId = '@alice:tween.example'): 
 function setUp(factor = 1) {
   const clock = new ManualClock();
   const told: { address: string; message: Message }[] = [];
+  const limiter = new UserLimiter(clock, factor);
   const gate = new Gate({
     operations: compileCatalogue(),
-    limiter: new UserLimiter(clock, factor),
-    tell: (address, message) => void told.push({ address, message }),
+    limiter,
+    // A message is charged where it is delivered.
+    tell: (address, message) => {
+      const refusal = message.limit === undefined ? undefined : charge(limiter, message.limit, message.onLimit);
+      if (refusal === undefined) told.push({ address, message });
+      else message.reply(refusal);
+    },
     hashKey,
   });
   const call = (
@@ -98,6 +104,12 @@ describe('the gate', () => {
     expect(told[1]?.address).toBe(told[0]?.address);
     expect(told[1]?.message.idempotency?.inputHash).not.toBe(told[0]?.message.idempotency?.inputHash);
     expect(told[2]?.address).not.toBe(told[0]?.address);
+  });
+
+  it('[R6] charges what is refused for its input too', () => {
+    const { call } = setUp();
+    for (let n = 0; n < 5; n++) expect(call('tween.wallet.pay', { nonsense: n }).error).toMatchObject({ code: 'INVALID_REQUEST' });
+    expect(call('tween.wallet.pay', { nonsense: 5 }).error).toMatchObject({ code: 'RATE_LIMIT_EXCEEDED' });
   });
 
   it('charges the bucket of user and app, and says when to come back', () => {

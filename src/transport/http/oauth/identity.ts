@@ -28,7 +28,6 @@ const defaultLifetimes: Lifetimes = {
   interactionS: 900,
   sessionS: 12 * 3_600,
 };
-const sweepEveryMs = 60_000;
 
 /** Starts identity. Throws with a sentence when the options contradict themselves. */
 export async function createIdentity(options: IdentityOptions): Promise<Identity> {
@@ -78,20 +77,6 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
   provider.use(createMiddleware({ issuer, keys, store, interactions, onEvent, onFault }));
   const bridge = createBridge({ listener: provider.callback(), origin: issuer, admit: limits.check, onFault });
 
-  let cancel = (): void => {};
-  let closed = false;
-  const sweep = (): void => {
-    cancel = clock.after(sweepEveryMs, () => {
-      store
-        .sweep()
-        .catch(onFault)
-        .finally(() => {
-          if (!closed) sweep();
-        });
-    });
-  };
-  sweep();
-
   return {
     verifier,
     handle: bridge.handle,
@@ -127,10 +112,6 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
       const revokedScopes = [...new Set(revoked.map(({ scope }) => scope))];
       onEvent({ type: 'permission.withdrawn', userId, ...(appId === undefined ? {} : { clientId: appId }), scopes: revokedScopes, reason });
       return { revokedScopes, revokedAt: at };
-    },
-    close() {
-      closed = true;
-      cancel();
     },
   };
 }

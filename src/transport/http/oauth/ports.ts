@@ -71,7 +71,6 @@ export interface IdentityStore {
     readonly clientIds?: readonly string[];
     readonly scopes?: readonly string[];
   }): Promise<{ readonly revoked: readonly { appId: string; scope: string }[]; readonly at: number }>;
-  sweep(): Promise<void>;
 }
 
 /** A person's second factor, kept by whoever counts its failures. */
@@ -180,5 +179,4 @@ export interface Identity {
     readonly scopes?: readonly string[];
     readonly reason: string;
   }): Promise<{ readonly revokedScopes: string[]; readonly revokedAt: number }>;
-  close(): void;
 }

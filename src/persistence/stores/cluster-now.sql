@@ -1,0 +1,2 @@
+-- The database's clock, by which leases run.
+select tmcp_now_ms() as now
