@@ -4,9 +4,10 @@
  * lost, a session is gone for 2 s at most in 99 of 100 cases, and each node ends within its bound.
  */
 import { parseArgs } from 'node:util';
+import type { ClusterNode } from '../../scripts/lib/cluster.ts';
 import { pause, spread } from './lib/figures.ts';
 import { run, tell } from './lib/run.ts';
-import { startStack } from './lib/stack.ts';
+import { endNode, startStack } from './lib/stack.ts';
 import { People } from './lib/users.ts';
 
 const { values } = parseArgs({
@@ -20,7 +21,7 @@ const { values } = parseArgs({
   },
 });
 const restarts = Number(values.restarts);
-/** Two drains of the default configuration end within this: 10 s for sessions and 10 s for the rest. */
+/** A drain in the default configuration: 10 s for sessions and 10 s for the rest. */
 const exitBoundMs = 20_000;
 const gapBoundMs = 2_000;
 
@@ -30,7 +31,7 @@ await run(async () => {
     await stack.shared();
     const people = await People.gather({
       origin: stack.origin,
-      walletUrl: stack.walletUrl,
+      walletUrl: stack.cluster.wallet.url,
       writers: Number(values.writers),
       pushers: Number(values.pushers),
       payers: Number(values.payers),
@@ -41,10 +42,10 @@ await run(async () => {
     const exits: number[] = [];
     const starts: number[] = [];
     for (let restart = 0; restart < restarts; restart++) {
-      const node = stack.nodes[restart % stack.nodes.length] as (typeof stack.nodes)[number];
+      const node = stack.nodes[restart % stack.nodes.length] as ClusterNode;
       const sessions = people.all.filter((person) => person.node === node.name).length;
       const before = { gaps: people.gaps.length, rejections: people.rejections.length };
-      exits.push(await node.end(exitBoundMs + 5_000));
+      exits.push(await endNode(node));
       const began = performance.now();
       await node.start();
       starts.push(performance.now() - began);

@@ -108,6 +108,21 @@ describe('a busy node', () => {
     expect((await live.open()).opened.resumed).toBe(false);
   });
 
+  it('[LIVE47] refuses sign-ins and tokens before they cost anything, and serves what takes rights away', async () => {
+    const identity = { handle: async () => ({ status: 200, headers: [], body: Buffer.from('served') }) };
+    live = await startLiveServer({ maxInFlight: 10, identity });
+    const statuses = async (): Promise<number[]> => {
+      const paths = ['/oauth2/authorize', '/interaction/abc', '/oauth2/token', '/oauth2/revoke', '/.well-known/jwks.json', '/assets/a.css'];
+      return Promise.all(paths.map(async (path) => (await fetch(live.origin + path)).status));
+    };
+    expect(await statuses()).toEqual([200, 200, 200, 200, 200, 200]);
+    const relax = await makeBusy();
+    expect(await statuses()).toEqual([503, 503, 503, 200, 200, 200]);
+    expect((await fetch(`${live.origin}/readyz`)).status).toBe(200);
+    relax();
+    expect(await statuses()).toEqual([200, 200, 200, 200, 200, 200]);
+  });
+
   it('[LIVE48] answers the first refusals of a peer at once and the others after their hint, all of them', async () => {
     live = await startLiveServer({ maxInFlight: 10 });
     const { client } = await live.open();

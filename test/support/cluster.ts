@@ -28,6 +28,8 @@ export interface TestCluster extends AsyncDisposable {
   /** Starts one more node. */
   add(env?: Readonly<Record<string, string>>): Promise<TestNode>;
   token(userId: string, scopes?: readonly string[]): Promise<string>;
+  /** Makes a person with a wallet and a device. */
+  addUser(userId: string): Promise<void>;
   /** A connected client of a node; closed with the cluster. */
   client(node: TestNode, userId: string, options?: Partial<ClientOptions>): Promise<Client>;
   /** Resolves when `found` gives something. Errors: 20 s pass first. */
@@ -97,6 +99,15 @@ export async function startTestCluster(count: number, env: Readonly<Record<strin
         body: JSON.stringify({ user_id: userId, app_id: 'ma_demo_shop', scopes }),
       });
       return ((await response.json()) as { access_token: string }).access_token;
+    },
+    async addUser(userId) {
+      const [any] = nodes;
+      const response = await fetch(`${any?.origin}/dev/users`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ user_id: userId, balance: 100 }),
+      });
+      if (!response.ok) throw new Error(await response.text());
     },
     async client(node, userId, options = {}) {
       const client = createClient({

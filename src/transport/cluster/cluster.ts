@@ -113,7 +113,7 @@ export class Cluster {
     const { bootId, clock, log, slots, registry, moved } = options;
     this.#options = options;
     this.#net = net;
-    this.#lease = new Lease({ bootId, membership, clock, log, load: options.load, onView: (view) => this.#seen(view) });
+    this.#lease = new Lease({ bootId, membership, clock, log, load: () => this.#load(), onView: (view) => this.#seen(view) });
     this.#forwarding = new Forwarding(
       (node, body, given, reply) => net.ask(node, body, given, reply),
       (error, type, requestId) =>
@@ -160,7 +160,10 @@ export class Cluster {
   }
 
   forward(node: string, address: string, message: Message, leftMs: number, failed: (why: ForwardFailure) => void): void {
-    this.#forwarding.send(node, address, message, leftMs, failed);
+    this.#forwarding.send(node, address, message, leftMs, (why) => {
+      if (why === 'unreachable') this.#placement.unreachable(slotOf(address));
+      failed(why);
+    });
   }
 
   settle(slot: number): void {
@@ -255,6 +258,11 @@ export class Cluster {
       'the lease was lost while others have theirs, or is back',
     );
     this.#options.onCutOff(cut);
+  }
+
+  #load(): unknown {
+    const wants = this.#placement.wanted();
+    return { ...(this.#options.load() as object), ...(wants.length === 0 ? {} : { wants }) };
   }
 
   #seen(view: ClusterView): void {

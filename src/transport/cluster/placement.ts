@@ -38,6 +38,8 @@ const busyRequests = 8;
 const followShare = 0.6;
 /** A slot that has moved stays for a while. */
 const restMs = 10_000;
+/** How long after a message that could not be delivered its slot is asked for: the owner looks every renewal. */
+const wantedForMs = 4_000;
 const evictWithinMs = 2_000;
 const settleEveryMs = 100;
 
@@ -45,6 +47,7 @@ export class Placement {
   readonly #options: PlacementOptions;
   readonly #asked = new Set<number>();
   readonly #restUntil = new Map<number, number>();
+  readonly #wanted = new Map<number, number>();
   readonly #orphanFor = new Uint8Array(slotCount);
   #view: ClusterView | undefined;
   #settling = false;
@@ -94,6 +97,18 @@ export class Placement {
       slots.filter(({ slot, epoch }) => this.#options.slots.take(slot, epoch)).map(({ slot }) => slot),
       'received',
     );
+  }
+
+  /** The owner of a slot cannot be reached from here, though it lives: it is asked for the slot by way of the database. */
+  unreachable(slot: number): void {
+    if (this.#wanted.size < movesPerView || this.#wanted.has(slot)) this.#wanted.set(slot, this.#options.clock.monotonic() + wantedForMs);
+  }
+
+  /** Slots this node wants from owners it cannot reach, as long as there was a message for them a moment ago. */
+  wanted(): number[] {
+    const now = this.#options.clock.monotonic();
+    for (const [slot, until] of this.#wanted) if (until <= now || this.#options.slots.stateOf(slot) !== 'away') this.#wanted.delete(slot);
+    return [...this.#wanted.keys()];
   }
 
   /** A commit was refused: the slot is another node's. */
@@ -252,6 +267,14 @@ export class Placement {
       if (ids.has(node)) halve(counts);
       else router.remote.delete(node);
     }
+    for (const { bootId: to, load } of view.nodes) {
+      if (!ids.has(to)) continue;
+      for (const slot of wantedIn(load)) {
+        if (slots.stateOf(slot) !== 'mine' || moves >= movesPerView || (this.#restUntil.get(slot) ?? 0) > now) continue;
+        moves++;
+        targets.set(to, [...(targets.get(to) ?? []), slot]);
+      }
+    }
     if (takers.size > 0) this.#even(view, takers, quiet, movesPerView - moves, targets);
     if (targets.size > 0) await this.#move(targets, evictWithinMs);
   }
@@ -331,6 +354,12 @@ export class Placement {
     const until = this.#options.clock.monotonic() + restMs;
     for (const slot of slots) this.#restUntil.set(slot, until);
   }
+}
+
+/** Slots that a node asks for in what it tells of itself. */
+function wantedIn(load: unknown): readonly number[] {
+  const { wants } = (load ?? {}) as { wants?: unknown };
+  return Array.isArray(wants) ? wants.filter((slot): slot is number => Number.isInteger(slot) && slot >= 0 && slot < slotCount) : [];
 }
 
 function halve(counts: Float64Array): void {

@@ -125,6 +125,11 @@ export class Exchange {
     });
   }
 
+  /** The W3C trace context of the request, when it is a valid one. */
+  get traceParent(): string | undefined {
+    return this.#traceParent !== '' && parseTraceParent(this.#traceParent) !== undefined ? this.#traceParent : undefined;
+  }
+
   /** Answers with a JSON value. */
   json(status: number, value: unknown, head: Omit<AnswerHead, 'status'> = {}): void {
     this.end({ ...head, status }, encode('json', value) as string);

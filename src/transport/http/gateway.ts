@@ -167,6 +167,7 @@ export class Gateway {
   #call(exchange: Exchange, { operation, status }: OperationRoute, principal: Principal, input: unknown): void {
     const call = {
       requestId: exchange.requestId,
+      trace: exchange.traceParent,
       admitted: true,
       abandoned: () => exchange.aborted,
       onLimit: (state: NonNullable<Exchange['limit']>) => {

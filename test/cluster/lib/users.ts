@@ -178,8 +178,8 @@ export class People {
   async #write(person: Person, n: number): Promise<void> {
     const key = `k${n % keysEach}`;
     await this.#count(person, 'tween.storage.set', async () => {
-      // With an operation id the SDK may send it again.
-      await person.client.call('tween.storage.set', { key, value: `${n}`, op_id: `w-${n}-${randomUUID()}` });
+      // With a key of its own the SDK may send it again.
+      await person.client.call('tween.storage.set', { key, value: `${n}`, idempotency_key: randomUUID() });
       person.answered.set(key, n);
     });
   }

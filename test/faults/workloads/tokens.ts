@@ -10,6 +10,7 @@ import { Crew, type Stage, type Verdict, type Workload } from '../workload.ts';
 
 const redirectUri = 'http://127.0.0.1:8081/callback';
 const raceShare = 0.05;
+const lateUseMs = 30_000;
 
 type Answer = { readonly kind: 'child'; readonly token: string } | { readonly kind: 'refused' } | { readonly kind: 'unknown'; readonly why: string };
 
@@ -17,8 +18,8 @@ interface Family {
   readonly person: Person;
   /** The newest token that was answered; undefined: the family is over. */
   token: string | undefined;
-  /** Its fate may be decided already: an answer was lost, or it was sent twice. */
-  doubtful: boolean;
+  /** An answer was lost: until then (`performance.now()`) a late second use may still end the family. */
+  doubtfulUntil: number;
 }
 
 export async function tokensWorkload(stage: Stage, people: number, pauseMs: number): Promise<Workload> {
@@ -26,7 +27,7 @@ export async function tokensWorkload(stage: Stage, people: number, pauseMs: numb
   const families = await Promise.all(
     Array.from({ length: people }, async (_, index): Promise<Family> => {
       const person = await stage.town.person(`${stage.prefix}holder${index}`, { password: true });
-      return { person, token: undefined, doubtful: false };
+      return { person, token: undefined, doubtfulUntil: 0 };
     }),
   );
   const counts = { rotations: 0, races: 0, families: 0, twice: 0, dead: 0 };
@@ -62,7 +63,7 @@ export async function tokensWorkload(stage: Stage, people: number, pauseMs: numb
         user: { userId: user.user_id, password: user.password, now: Date.now },
       }).catch(() => undefined);
       family.token = signedIn?.tokens.refresh_token;
-      family.doubtful = false;
+      family.doubtfulUntil = 0;
       if (family.token === undefined) await pause(500);
       else counts.families++;
       return;
@@ -84,15 +85,14 @@ export async function tokensWorkload(stage: Stage, people: number, pauseMs: numb
       family.token = undefined;
     } else if (children[0] !== undefined) {
       family.token = children[0].token;
-      family.doubtful = false;
     } else if (answers[0]?.kind === 'refused') {
-      if (!family.doubtful) {
+      if (performance.now() > family.doubtfulUntil) {
         counts.dead++;
         notes.push(`a refresh token of ${family.person.user.user_id} that was answered and never used was refused`);
       }
       family.token = undefined;
     } else {
-      family.doubtful = true;
+      family.doubtfulUntil = performance.now() + lateUseMs;
       await pause(200);
     }
     await pause(pauseMs);

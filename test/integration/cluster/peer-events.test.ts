@@ -1,7 +1,10 @@
 /** Events between nodes: each once and in order, whatever the link does, or a gap told in the place of what is gone. */
 import { describe, expect, it } from 'vitest';
+import { FrameReader, frameKind, readSeq } from '../../../src/transport/cluster/frames.ts';
+import { eventFrame } from '../../../src/transport/cluster/frame-writer.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { bytesOf, frame, hello, holder } from '../../support/peer-holder.ts';
 import { type NodeOptions, PeerNode, twoNodes, until } from '../../support/peer-nodes.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -177,5 +180,39 @@ describe('an event', () => {
     await until(() => seen.length === 2);
     expect(seen).toEqual([1, 2]);
     expect(nodes.a.ups).toEqual(['b up']);
+  });
+
+  it('is acknowledged with 255 others, and else at the next beat', async () => {
+    const clock = new ManualClock();
+    await using a = await PeerNode.start('a', { clock });
+    const socket = await holder(a.net.port, 'x');
+    const came = bytesOf(socket);
+    const acks = (): number[] => {
+      const read: number[] = [];
+      const reader = new FrameReader((chunk, start, end) => {
+        if (chunk.bytes[start] === frameKind.ack) read.push(readSeq(chunk, start, end));
+      }, 1_000);
+      reader.push(came());
+      return read;
+    };
+    socket.write(hello('x', 'a'));
+    const publish = async (from: number, to: number): Promise<void> => {
+      socket.write(Buffer.concat(numbers(from, to).map((seq) => eventFrame(seq, '@u', seq))));
+      await until(() => a.events.length === to);
+      await turn();
+      await turn();
+    };
+    await publish(1, 255);
+    // A hint that has arrived shows that everything before it was handled.
+    socket.write(frame(frameKind.hint, new Uint8Array([1])));
+    await until(() => a.hints.length === 1);
+    expect(acks()).toEqual([]);
+    await publish(256, 300);
+    await until(() => acks().length === 1);
+    expect(acks()).toEqual([256]);
+    clock.advance(500);
+    await until(() => acks().length === 2);
+    expect(acks()).toEqual([256, 300]);
+    socket.destroy();
   });
 });

@@ -312,11 +312,13 @@ describe('a link', () => {
   });
 
   it('tells the lease over the link that the peer dialled, too', async () => {
-    await using a = await PeerNode.start('a');
-    await using b = await PeerNode.start('b', { leaseValid: () => false });
+    // No beat comes: the hello says it.
+    const clock = new ManualClock();
+    await using a = await PeerNode.start('a', { clock });
+    await using b = await PeerNode.start('b', { clock, leaseValid: () => false });
     b.net.setPeers([a.at()]);
     await b.reaches(a);
-    await until(() => a.net.peerLease('b') === false);
+    expect(a.net.peerLease('b')).toBe(false);
     expect([a.net.reachable('b'), b.net.peerLease('a')]).toEqual([false, true]);
   });
 
@@ -357,5 +359,7 @@ describe('a hint', () => {
       ],
       [['revoked', 3]],
     ]);
+    // A hint that went out ahead of the hello would have been refused, with the link.
+    expect(c.counts.refused).toBe(0);
   });
 });

@@ -1,49 +1,12 @@
 /** Who may come to the peer port: holders of the key, who are who they say and mean us. Everybody else is refused, and costs nobody else. */
-import { connect, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { connect } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { encodeTrusted } from '../../../src/protocol/codec.ts';
-import { frameKind, linkVersion } from '../../../src/transport/cluster/frames.ts';
+import { frameKind } from '../../../src/transport/cluster/frames.ts';
 import { createPeerNet } from '../../../src/transport/cluster/peer-net.ts';
+import { bytesOf, cipher, closed, frame, hello, holder } from '../../support/peer-holder.ts';
 import { PeerNode, sharedKey, twoNodes, until } from '../../support/peer-nodes.ts';
-
-const cipher = 'ECDHE-PSK-CHACHA20-POLY1305';
-
-function frame(kind: number, body: Uint8Array): Buffer {
-  const whole = Buffer.alloc(5 + body.length);
-  whole.writeUInt32BE(1 + body.length);
-  whole[4] = kind;
-  whole.set(body, 5);
-  return whole;
-}
-
-const hello = (boot: string, to: string): Buffer =>
-  frame(frameKind.hello, encodeTrusted({ link: linkVersion, boot, name: 'n', version: '1', lease: true, to }));
-
-/** Resolves when the socket is closed, by whomever and why. */
-function closed(socket: Socket): Promise<void> {
-  socket.on('error', () => undefined);
-  return new Promise((resolve) => socket.once('close', () => resolve()));
-}
-
-/** A client that holds the key and says what it likes. */
-async function holder(port: number, identity: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const socket = connectTls({
-    host: '127.0.0.1',
-    port,
-    ciphers: cipher,
-    minVersion: 'TLSv1.2',
-    maxVersion: 'TLSv1.2',
-    pskCallback: () => ({ psk: sharedKey, identity }),
-    checkServerIdentity: () => undefined,
-    ...options,
-  });
-  await new Promise<void>((resolve, reject) => {
-    socket.once('secureConnect', resolve);
-    socket.once('error', reject);
-  });
-  return socket;
-}
 
 describe('the peer port', () => {
   it('refuses a node with another key, both ways, and says so', async () => {
@@ -129,6 +92,17 @@ describe('the peer port', () => {
     expect(nodes.a.counts.refused).toBe(1);
     expect([nodes.a.events, nodes.a.hints, nodes.a.gaps]).toEqual([[], [], []]);
     expect(await nodes.b.ask('a', 1)).toEqual({ values: [1] });
+  });
+
+  it('says who it is to a holder of the key who means another node, and takes nothing from it', async () => {
+    await using nodes = await twoNodes({ onAsk: () => expect.fail('asked') });
+    const socket = await holder(nodes.a.net.port, 'x');
+    const end = closed(socket);
+    const came = bytesOf(socket);
+    socket.write(Buffer.concat([hello('x', 'before-a'), frame(frameKind.hint, encodeTrusted('for before-a'))]));
+    await end;
+    expect(came().includes('node-a')).toBe(true);
+    expect([nodes.a.hints, nodes.a.net.peerLease('x')]).toEqual([[], undefined]);
   });
 
   it('takes a hello of the size of a hello, and the newest link of a peer in the place of the older', async () => {
