@@ -85,6 +85,8 @@ export interface App extends AsyncDisposable {
   drain(): Promise<void>;
 }
 
+/** A balancer that asks every second has seen that a node is not ready by then. */
+const drainNoticeMs = 1_500;
 /** How long a node that drains tries to hand its actors over; what is left then waits for its next owner in the database. */
 const giveWithinMs = 8_000;
 /** What a stop takes at most when all is well: jobs and commits end, links close, the node leaves. */
@@ -377,6 +379,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     maxSessionsPerUser: config.maxSessionsPerUser,
     load: parts.load,
     drainMs: config.drainMs,
+    // Alone there is nobody to send clients to in the meantime.
+    drainNoticeMs: parts.nodes.clustered ? Math.min(drainNoticeMs, config.drainMs / 4) : 0,
     metricsHost: config.metricsHost,
     metricsPort: config.metricsPort,
     anyMetricsPort: config.mode === 'dev',

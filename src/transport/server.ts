@@ -59,6 +59,8 @@ export interface ServerOptions {
   /** How busy the node is; left out, nobody is turned away for that. */
   readonly load?: LiveOptions['load'];
   readonly drainMs: number;
+  /** Of that, how long the node is not ready and still takes clients, so that balancers know before clients are sent to them. Default 0. */
+  readonly drainNoticeMs?: number;
   /** Rejects when the node cannot do its work. */
   ready(): Promise<void>;
   readonly devDoors?: DevDoors;
@@ -85,7 +87,7 @@ export interface TmcpServer {
 
 /** Starts listening. Errors: rejects when a port is taken. */
 export async function createServer(options: ServerOptions): Promise<TmcpServer> {
-  const { clock, log, metrics, gate, verifier } = options;
+  const { clock, log, metrics, gate, verifier, drainNoticeMs = 0 } = options;
   const allowedOrigins = originCheck(options.publicUrl, options.allowedOrigins, options.registeredOrigin);
   const secure = options.publicUrl.startsWith('https:');
   const app = uws.App();
@@ -105,7 +107,7 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
     dbEpoch: options.dbEpoch,
     allowedOrigins,
     secure,
-    drainMs: options.drainMs,
+    drainMs: options.drainMs - drainNoticeMs,
     maxConnections: options.maxConnections,
     maxConnectionsPerIp: options.maxConnectionsPerIp,
     acceptRate: options.acceptRate,
@@ -187,9 +189,10 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
     get counts() {
       return { sockets: live.sockets, sessions: live.hub.size, detached: live.hub.detached };
     },
-    drain() {
+    async drain() {
       stopping = true;
-      return live.drain();
+      if (drainNoticeMs > 0) await new Promise<void>((resolve) => clock.after(drainNoticeMs, resolve));
+      await live.drain();
     },
     close: () => (closed ??= close()),
   };

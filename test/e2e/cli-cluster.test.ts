@@ -224,12 +224,13 @@ describe('nodes that do not answer', () => {
   });
 
   it('tmcp drain of a node that dies on its way ends with 1', async () => {
+    await db.query("update nodes set drain_requested = false where name = 'still'");
     const draining = printed((out) => runDrain(config, { node: 'still', wait: 30 }, out));
-    await db.query("update nodes set lease_until = tmcp_now_ms() where name = 'still' and drain_requested");
-    const { code, text } = await draining.catch((error: StartError) => ({
-      code: error.exitCode,
-      text: `still is gone without leaving: ${error.message}`,
-    }));
+    let ended: object[] = [];
+    while (ended.length === 0) {
+      ended = await db.query("update nodes set lease_until = tmcp_now_ms() where name = 'still' and drain_requested returning name");
+    }
+    const { code, text } = await draining;
     expect(text).toContain('still is gone without leaving');
     expect(code).toBe(1);
   });
@@ -282,7 +283,11 @@ describe('processes', () => {
     };
     const server = startProcess(['serve'], env);
     try {
-      await ready(`http://127.0.0.1:${port}/readyz`);
+      await until(() => answers(`http://127.0.0.1:${port}/readyz`));
+      await until(async () => {
+        const { text } = await printed((out) => runNodes(configOf(env.DATABASE_URL), { json: true }, out));
+        return (JSON.parse(text) as { slots_without_owner: number }).slots_without_owner === 0;
+      });
       // With the node's own pepper, as an operator beside it has it.
       const actors = await startProcess(['actors', alice], env).ended;
       expect(actors.stdout).toMatch(/owner +served .*\n.*\n {2}in memory +no\n/);
@@ -316,19 +321,16 @@ it('the development door drains a node that is alone', async () => {
       body: '{}',
     });
     expect([response.status, await response.json()]).toEqual([200, { draining: true }]);
-    const giveUpAt = performance.now() + 20_000;
-    while (await answers(`${app.origin}/healthz`)) {
-      if (performance.now() > giveUpAt) throw new Error('the node did not end');
-    }
+    await until(async () => !(await answers(`${app.origin}/healthz`)));
   } finally {
     await app[Symbol.asyncDispose]();
   }
 }, 60_000);
 
-async function ready(url: string): Promise<void> {
+async function until(holds: () => Promise<boolean>): Promise<void> {
   const giveUpAt = performance.now() + 40_000;
-  while (!(await answers(url))) {
-    if (performance.now() > giveUpAt) throw new Error(`${url} did not answer`);
+  while (!(await holds())) {
+    if (performance.now() > giveUpAt) throw new Error('not within 40 s');
     await new Promise<void>((resolve) => setTimeout(resolve, 20));
   }
 }

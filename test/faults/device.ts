@@ -1,5 +1,4 @@
 /** One installation of the app: a client that goes on whatever happens, and when it was last served. */
-import { request } from 'node:http';
 import { WebSocket } from 'undici';
 import {
   CallTimeoutError,
@@ -14,6 +13,7 @@ import {
 } from '../../src/client/mod.ts';
 import type { SocketConstructor } from '../../src/client/socket.ts';
 import type { FixtureUser } from '../../src/dev/fixtures.ts';
+import { askAsNeighbour } from './neighbour.ts';
 import { pause } from './time.ts';
 import type { World } from './world.ts';
 
@@ -177,24 +177,4 @@ export class Townhall {
 export interface Person {
   readonly user: FixtureUser;
   device(id: string, way: Way, listen?: (client: Client) => void): Device;
-}
-
-/** Posts as somebody on the node's own machine would; `fetch` does not let anybody choose the Host. */
-function askAsNeighbour<T>(url: string, body: unknown): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const headers = { 'content-type': 'application/json', host: '127.0.0.1' };
-    const asked = request(url, { method: 'POST', headers, timeout: 10_000 }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (piece: string) => {
-        text += piece;
-      });
-      response.once('end', () => {
-        if (response.statusCode === 200) resolve(JSON.parse(text) as T);
-        else reject(new Error(`${url} answered ${response.statusCode}: ${text}`));
-      });
-    });
-    asked.once('timeout', () => asked.destroy(new Error(`${url} did not answer`)));
-    asked.once('error', reject);
-    asked.end(JSON.stringify(body));
-  });
 }

@@ -1,5 +1,6 @@
 /** The faults: how each is done to the world and undone. The victim is a node that owns slots; its clients are not cut from it. */
 import { cut, healNetwork } from './network.ts';
+import { within } from './time.ts';
 import type { World, WorldNode } from './world.ts';
 
 export interface Fault {
@@ -139,6 +140,8 @@ function clock(name: string, says: string, seconds: number): Fault {
     },
     async strike(_, victim) {
       victim.setClock(seconds);
+      const moved = async (): Promise<boolean> => Math.abs((await victim.aheadMs()) - seconds * 1_000) < 60_000;
+      if (!(await within(5_000, moved))) throw new Error(`the clock of ${victim.name} did not move`);
       return async () => victim.setClock(0);
     },
     async afterwards(_, victim) {

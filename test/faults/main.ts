@@ -32,10 +32,13 @@ await insideHub();
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 /** Nothing here may run for ever: what hangs ends the run. */
-const watchdog = setTimeout(() => {
-  say('the run took too long and is ended');
-  process.exit(1);
-}, (values.quick ? 12 : 40) * 60_000);
+const watchdog = setTimeout(
+  () => {
+    say('the run took too long and is ended');
+    process.exit(1);
+  },
+  (values.quick ? 12 : 40) * 60_000,
+);
 
 let code = 1;
 const world = await startWorld(Number(values.nodes), values.control);
@@ -65,7 +68,11 @@ try {
   say(error instanceof Error ? (error.stack ?? error.message) : String(error));
   for (const node of world.nodes) {
     say(`--- ${node.name}, ${node.running ? 'running' : 'ended'}`);
-    for (const line of node.logged('"level":').filter((text) => !/"level":(20|30|"info"|"debug")/.test(text)).slice(-15)) say(line.slice(0, 600));
+    for (const line of node
+      .logged('"level":')
+      .filter((text) => !/"level":(20|30|"info"|"debug")/.test(text))
+      .slice(-15))
+      say(line.slice(0, 600));
   }
 } finally {
   clearTimeout(watchdog);

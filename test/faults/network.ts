@@ -58,7 +58,11 @@ export async function insideHub(): Promise<void> {
 }
 
 /** Makes the namespace of node `number` (1 to 250). `carried`: loopback ports there that lead to ports of the hub; `inner`: the node's port. */
-export async function addNodeNet(number: number, carried: Readonly<Record<number, number>>, inner: number): Promise<NodeNet & { side: number }> {
+export async function addNodeNet(
+  number: number,
+  carried: Readonly<Record<number, number>>,
+  inner: number,
+): Promise<NodeNet & { side: number }> {
   const address = `10.77.${number}.2`;
   const hub = `10.77.${number}.1`;
   const side = inner + 1;

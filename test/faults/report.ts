@@ -33,7 +33,8 @@ export function figuresOf(results: readonly FaultResult[], nodes: number) {
     sync_ops: sum('synced_ops'),
     sync_differences: sum('devices_differ') + sum('lost_ops') + sum('ops_applied_twice'),
     events_skipped: sum('events_skipped'),
-    stale_epoch_rows: sum('stale_epoch_rows') + sum('two_writers_of_an_epoch') + sum('rows_above_their_slot') + sum('two_owners_of_an_epoch'),
+    stale_epoch_rows:
+      sum('stale_epoch_rows') + sum('two_writers_of_an_epoch') + sum('rows_above_their_slot') + sum('two_owners_of_an_epoch'),
     by_fault: Object.fromEntries(
       results.map(({ fault, violations, gapMs, recoveredMs }) => [
         fault,

@@ -90,7 +90,9 @@ export async function runFault(fault: Fault, options: RunOptions): Promise<Fault
     recoveredMs,
     violations,
   };
-  say(`${fault.name}: ${violations} violations, longest gap p50 ${result.gapMs.p50} ms p99 ${result.gapMs.p99} ms, recovered ${recoveredMs} ms`);
+  say(
+    `${fault.name}: ${violations} violations, longest gap p50 ${result.gapMs.p50} ms p99 ${result.gapMs.p99} ms, recovered ${recoveredMs} ms`,
+  );
   for (const { workload, violations: counts, done, notes } of cells) {
     say(`  ${workload}: ${JSON.stringify(counts)} ${JSON.stringify(done)}`);
     for (const note of notes.slice(0, 4)) say(`    ! ${note}`);

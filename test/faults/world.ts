@@ -11,13 +11,14 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type OwnPostgres, startPostgres } from '../support/postgres.ts';
 import { type OwnRedis, startRedis } from '../support/redis.ts';
 import { addNodeNet, type NodeNet } from './network.ts';
+import { askAsNeighbour } from './neighbour.ts';
 import { pause } from './time.ts';
 
 const program = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const nodePort = 8080;
 const peerPort = 7600;
-const fakeTime = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find((path) =>
-  existsSync(path),
+const fakeTime = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find(
+  (path) => existsSync(path),
 );
 
 export class WorldNode {
@@ -86,6 +87,12 @@ export class WorldNode {
   /** Shifts its wall clock by so many seconds, within about a second. */
   setClock(seconds: number): void {
     writeFileSync(this.#clockFile, `${seconds < 0 ? '' : '+'}${seconds}\n`);
+  }
+
+  /** How far its wall clock is ahead of ours, ms. */
+  async aheadMs(): Promise<number> {
+    const { now } = await askAsNeighbour<{ now: string }>(`${this.side}/dev/clock`, { advance_ms: 0 });
+    return Date.parse(now) - Date.now();
   }
 
   freeze(): void {
@@ -178,8 +185,7 @@ export async function startWorld(count: number, ackBeforeCommit: boolean): Promi
   // One after the other: the first makes the tables and draws the keys.
   for (const node of nodes) await node.start();
   const behind = nodes.map(({ name, net }) => ({ name, host: net.address, port: nodePort }));
-  const balancer =
-    findBalancer('haproxy') === undefined ? undefined : await startBalancer('haproxy', { nodes: behind, port: publicPort });
+  const balancer = findBalancer('haproxy') === undefined ? undefined : await startBalancer('haproxy', { nodes: behind, port: publicPort });
   return {
     nodes,
     postgres,

@@ -35,7 +35,7 @@ export interface Call {
   /** Given by bindings that can tell later what became durable; without it an accepted write is answered durable. */
   readonly durable?: Durable;
   /** W3C trace context of the request, as it came. */
-  readonly trace?: string;
+  readonly trace?: string | undefined;
   /** Monotonic ms at which the request was begun, where the binding has looked. */
   readonly startedAt?: number;
   /** `admit` was asked before. */

@@ -19,7 +19,8 @@ export interface LoadProbeOptions {
   readonly onShed?: (workClass: WorkClass) => void;
 }
 
-export const lapEveryMs = 20;
+/** Often enough to see a queue grow, and fifty wake-ups a second. */
+const lapEveryMs = 20;
 
 export class LoadProbe {
   readonly admission: Admission;

@@ -61,6 +61,7 @@ export class Router {
   #count = 0;
   #turn = 0;
   #sweep: CancelTimer | undefined;
+  #closed = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -110,13 +111,14 @@ export class Router {
     for (const item of room) this.#route(slot, item);
   }
 
+  /** Nothing waits here any more: what other nodes sent goes back to them, the rest is refused. */
   close(): void {
+    this.#closed = true;
     this.#sweep?.();
-    for (const slot of [...this.#waiting.keys()]) {
-      for (const { message } of this.#waiting.get(slot) ?? []) this.#refuse(message);
-      this.#waiting.delete(slot);
-    }
+    const rooms = [...this.#waiting.values()];
+    this.#waiting.clear();
     this.#count = 0;
+    for (const room of rooms) for (const item of room) this.#giveUp(item);
   }
 
   #route(slot: number, item: Waiting): void {
@@ -161,6 +163,10 @@ export class Router {
   }
 
   #wait(slot: number, item: Waiting, ask: boolean): void {
+    if (this.#closed) {
+      this.#giveUp(item);
+      return;
+    }
     if (this.#count >= (this.#options.maxWaiting ?? 20_000) || item.until <= this.#options.clock.monotonic()) {
       this.#refuse(item.message);
       return;
@@ -192,6 +198,11 @@ export class Router {
       }
       if (this.#count > 0) this.#sweepSoon();
     });
+  }
+
+  #giveUp({ message, moved }: Waiting): void {
+    if (moved === undefined) this.#refuse(message);
+    else moved();
   }
 
   #refuse(message: Message): void {

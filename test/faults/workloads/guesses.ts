@@ -57,7 +57,12 @@ export async function guessesWorkload(stage: Stage, people: number, pauseMs: num
       victim.asked++;
       const pin = user.pin === '918273' ? '918274' : '918273';
       const credentials = method === 'totp' ? { code: String(Math.floor(Math.random() * 1_000_000)).padStart(6, '0') } : { pin };
-      await device.call('tween.payment.verifyMfa', { payment_id: made.payment_id, challenge_id: challenge.challenge_id, method, credentials });
+      await device.call('tween.payment.verifyMfa', {
+        payment_id: made.payment_id,
+        challenge_id: challenge.challenge_id,
+        method,
+        credentials,
+      });
       victim.let_in++;
     } catch (error) {
       if (error instanceof TmcpError && error.code === 'INVALID_MFA_CREDENTIALS') victim.wrong[method]++;

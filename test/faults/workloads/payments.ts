@@ -77,7 +77,8 @@ export async function paymentsWorkload(stage: Stage, plain: number, proven: numb
       return await device.call('tween.payment.authorize', signed(payer, paid));
     } catch (error) {
       if (!(error instanceof TmcpError)) throw error;
-      if (error.code === 'MFA_REQUIRED') return prove(payer, paid, (error.details as { mfa_challenge: { challenge_id: string } }).mfa_challenge);
+      if (error.code === 'MFA_REQUIRED')
+        return prove(payer, paid, (error.details as { mfa_challenge: { challenge_id: string } }).mfa_challenge);
       if (refusedForGood(error)) return device.call('tween.payment.get', { payment_id: paid.paymentId }, true);
       throw error;
     }
@@ -102,7 +103,8 @@ export async function paymentsWorkload(stage: Stage, plain: number, proven: numb
       return answer.payment;
     } catch (error) {
       // The proof may have been taken by a node that died; the payment says how far it came.
-      if (error instanceof TmcpError && refusedForGood(error)) return device.call('tween.payment.get', { payment_id: paid.paymentId }, true);
+      if (error instanceof TmcpError && refusedForGood(error))
+        return device.call('tween.payment.get', { payment_id: paid.paymentId }, true);
       throw error;
     }
   }
@@ -156,7 +158,9 @@ export async function paymentsWorkload(stage: Stage, plain: number, proven: numb
           contradictory++;
           notes.push(`payment ${paymentId} was answered as ${[...answers].join(' and ')}`);
         }
-        const { charges } = (await (await fetch(`${world.walletUrl}/admin/charges?reference=${paymentId}`)).json()) as { charges: unknown[] };
+        const { charges } = (await (await fetch(`${world.walletUrl}/admin/charges?reference=${paymentId}`)).json()) as {
+          charges: unknown[];
+        };
         if (answers.has('completed')) completed++;
         if (answers.has('completed') && charges.length !== 1) uncharged++;
         if (!answers.has('completed') && charges.length > 0 && ends.includes(status)) overcharged++;

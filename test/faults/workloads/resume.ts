@@ -121,7 +121,9 @@ export async function resumeWorkload(stage: Stage, people: number, pauseMs: numb
         const numbers = missing(watch);
         skipped += numbers.length;
         if (numbers.length > 0)
-          notes.push(`${watch.hears.id} was never told of ${numbers.slice(0, 8).join(', ')} (of ${watch.acked.length}; ${watch.resyncs} times told to read afresh)`);
+          notes.push(
+            `${watch.hears.id} was never told of ${numbers.slice(0, 8).join(', ')} (of ${watch.acked.length}; ${watch.resyncs} times told to read afresh)`,
+          );
         if (watch.backwards > 0) notes.push(`${watch.hears.id} heard ${watch.backwards} events again or out of order`);
       }
       const sum = (of: (watch: Watch) => number): number => watches.reduce((all, watch) => all + of(watch), 0);

@@ -81,7 +81,11 @@ export async function storageWorkload(stage: Stage, people: number, pauseMs: num
       await Promise.all(
         writers.map(async ({ writes, acked }) => {
           for (const [key, number] of acked) {
-            const found = (await writes.insist(() => false, () => valueOf(writes, key))) ?? -1;
+            const found =
+              (await writes.insist(
+                () => false,
+                () => valueOf(writes, key),
+              )) ?? -1;
             if (found >= number) continue;
             lost++;
             notes.push(`${writes.user.user_id}: ${key} holds ${found}, but ${number} was answered`);

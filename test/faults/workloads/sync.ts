@@ -90,7 +90,11 @@ export async function syncWorkload(stage: Stage, pairs: number, pauseMs: number)
       const notes: string[] = [];
       const flushed = await within(flushWithinMs, () => replicas.every(({ device }) => device.client.storage.waiting === 0));
       const waiting = flushed ? 0 : replicas.reduce((sum, { device }) => sum + device.client.storage.waiting, 0);
-      for (const replica of replicas) await replica.device.insist(() => false, () => pullAll(replica));
+      for (const replica of replicas)
+        await replica.device.insist(
+          () => false,
+          () => pullAll(replica),
+        );
       let differ = 0;
       let lost = 0;
       let twice = 0;
@@ -98,7 +102,10 @@ export async function syncWorkload(stage: Stage, pairs: number, pauseMs: number)
       for (const pair of users) {
         const [a, b] = pair;
         const fresh: Replica = { ...a, held: new Map(), cursor: undefined };
-        await a.device.insist(() => false, () => pullAll(fresh));
+        await a.device.insist(
+          () => false,
+          () => pullAll(fresh),
+        );
         const truth = contents(fresh.held);
         for (const replica of pair) {
           if (contents(replica.held) === truth) continue;
@@ -114,11 +121,19 @@ export async function syncWorkload(stage: Stage, pairs: number, pauseMs: number)
           const expected = op.kind === 'set' ? op.value : undefined;
           if (fresh.held.get(key) === expected) continue;
           lost++;
-          notes.push(`${key} of ${a.device.user.user_id} holds ${fresh.held.get(key)}, the newest operation ${op.op_id} says ${expected}: ${JSON.stringify(a.outcomes.get(op.op_id) ?? b.outcomes.get(op.op_id))}`);
+          notes.push(
+            `${key} of ${a.device.user.user_id} holds ${fresh.held.get(key)}, the newest operation ${op.op_id} says ${expected}: ${JSON.stringify(a.outcomes.get(op.op_id) ?? b.outcomes.get(op.op_id))}`,
+          );
         }
       }
       return {
-        violations: { devices_differ: differ, lost_ops: lost, ops_applied_twice: twice, ops_rejected: rejected, ops_never_durable: waiting },
+        violations: {
+          devices_differ: differ,
+          lost_ops: lost,
+          ops_applied_twice: twice,
+          ops_rejected: rejected,
+          ops_never_durable: waiting,
+        },
         done: { synced_ops: replicas.reduce((sum, { outcomes }) => sum + outcomes.size, 0) },
         notes,
       };

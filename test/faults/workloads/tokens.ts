@@ -12,7 +12,10 @@ const redirectUri = 'http://127.0.0.1:8081/callback';
 const raceShare = 0.05;
 const lateUseMs = 30_000;
 
-type Answer = { readonly kind: 'child'; readonly token: string } | { readonly kind: 'refused' } | { readonly kind: 'unknown'; readonly why: string };
+type Answer =
+  | { readonly kind: 'child'; readonly token: string }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'unknown'; readonly why: string };
 
 interface Family {
   readonly person: Person;

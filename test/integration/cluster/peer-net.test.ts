@@ -165,13 +165,18 @@ describe('an ask', () => {
     await a.reaches(b);
     proxy.stall('toClient');
     const asked: Promise<Outcome>[] = [];
-    for (let i = 0; i < 4_000; i++) {
+    for (let i = 0; i < 1_500; i++) {
       asked.push(a.ask('b', 'x'.repeat(1_000)));
       if (i % 20 === 0) await turn();
     }
-    await until(() => handled > 0);
-    // Answers of 240 MB are wanted; sockets, proxy and bound hold some 15 MB of them.
-    expect(handled).toBeLessThan(1_000);
+    // Nothing moves any more.
+    for (let quiet = 0, seen = -1; quiet < 500; quiet = seen === handled ? quiet + 1 : 0) {
+      seen = handled;
+      await turn();
+    }
+    // Answers of 90 MB are wanted; the sockets and the bound hold some 15 MB of them.
+    expect(handled).toBeGreaterThan(0);
+    expect(handled).toBeLessThan(700);
     proxy.flow('toClient');
     const answers = await Promise.all(asked);
     expect(answers.every(({ values }) => values.length === 1)).toBe(true);

@@ -184,6 +184,16 @@ describe('the router', () => {
     expect([moved, sent.length]).toEqual([1, 0]);
   });
 
+  it('sends back what other nodes sent when it closes, and refuses the rest', () => {
+    const { router, message, codes } = setUp();
+    let moved = 0;
+    router.tell(address, message(1));
+    router.arrive('a', address, message(2), 1_000, () => moved++);
+    router.close();
+    router.arrive('a', address, message(3), 1_000, () => moved++);
+    expect([codes(), moved]).toEqual([['SERVICE_UNAVAILABLE'], 2]);
+  });
+
   it('[R6] charges a message where it is delivered, once', async () => {
     const { router, slots, message, codes } = setUp();
     slots.take(slot, 1);
