@@ -55,7 +55,8 @@ async function inMemory(config: ClusterConfig, database: Database, owner: Cluste
   if (pepper === undefined) return { unknown: 'TMCP_PEPPER is not set here, and the key of the links comes from it' };
   const { bootId, name, peerHost: host, peerPort: port } = owner;
   try {
-    return { place: (await askNode(linkKey(pepper), { bootId, name, host, port }, ['d', address])) as ActorPlace };
+    const [place] = (await askNode(linkKey(pepper), { bootId, name, host, port }, ['d', address])) as [ActorPlace | string];
+    return typeof place === 'string' ? { unknown: `${name} cannot tell: it is ${place}` } : { place };
   } catch (error) {
     return { unknown: reasonOf(error) };
   }

@@ -65,7 +65,11 @@ describe('three nodes on one database', () => {
   }, 30_000);
 
   it('[CLU3] events reach the sessions of a user on other nodes, in order, and not the session that caused them', async () => {
-    const [first, second, third] = (await Promise.all(cluster.nodes.map((node) => cluster.client(node, carol)))) as [Client, Client, Client];
+    const [first, second, third] = (await Promise.all(cluster.nodes.map((node) => cluster.client(node, carol)))) as [
+      Client,
+      Client,
+      Client,
+    ];
     const heard: string[][] = [[], [], []];
     for (const [index, client] of [first, second, third].entries())
       client.on<{ changes: { key: string }[] }>('tween.storage.changed', ({ changes }) =>
@@ -192,7 +196,10 @@ describe('three nodes on one database', () => {
     expect(failures).toEqual([]);
     expect((await client.call('tween.storage.get', { key: 'drain' })).value).toBe(String(writing.last));
     expect(await sql('select name from nodes order by name')).toEqual([{ name: 'n1' }, { name: 'n2' }]);
-    await cluster.until('the others have all', () => cluster.nodes.reduce((sum, { dev }) => sum + dev.app.parts.nodes.slots.count, 0) === 1024);
+    await cluster.until(
+      'the others have all',
+      () => cluster.nodes.reduce((sum, { dev }) => sum + dev.app.parts.nodes.slots.count, 0) === 1024,
+    );
   }, 60_000);
 
   it('[CLU7] what a dead node owned is served elsewhere once its lease is over', async () => {

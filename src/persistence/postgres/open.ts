@@ -73,7 +73,8 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
 
   const database: Database = {
     dialect: 'postgres',
-    ...queryableOf(pool),
+    // A server that cannot be reached says nothing, also not that a statement took too long.
+    ...queryableOf(pool, statementTimeoutMs + 1_000),
     connect,
     transaction: async (work) => {
       const connection = await connect();
@@ -115,14 +116,16 @@ async function rollingBack<T>(connection: Connection, work: (tx: Queryable) => P
   }
 }
 
-function queryableOf(runner: { query(config: string | pg.QueryConfig): Promise<pg.QueryResult> }): Queryable {
+/** `giveUpMs`: a statement without an answer for so long has failed, and its connection is dropped. */
+function queryableOf(runner: { query(config: string | pg.QueryConfig): Promise<pg.QueryResult> }, giveUpMs?: number): Queryable {
   return {
     query: async <R extends object>(text: string, params?: readonly unknown[], name?: string): Promise<R[]> => {
       const result = await runner.query({
         text,
         ...(params === undefined ? {} : { values: params as unknown[] }),
         ...(name === undefined ? {} : { name }),
-      });
+        ...(giveUpMs === undefined ? {} : { query_timeout: giveUpMs }),
+      } as pg.QueryConfig);
       return result.rows as R[];
     },
     script: async (text) => {
