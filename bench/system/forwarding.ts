@@ -54,7 +54,7 @@ const body = {
   input: { key: 'settings/item-3' },
   who: '@alice:tween.example',
   at: 1_700_000_000_000,
-  id: 'a3f1c2d4-9',
+  id: 'a3f1c2d4-9b5e-41f07',
 };
 
 function openNet(self: string): Promise<PeerNet> {
@@ -157,7 +157,7 @@ async function askerOf(way: Way, port: number, url: string, prefix: string): Pro
     while (!net.reachable('echo')) await pause(5);
     return {
       ask: (asked, answered) => net.ask('echo', asked, { deadlineMs: 10_000 }, (error) => (error === null ? answered() : fail(error))),
-      close: () => net[Symbol.asyncDispose](),
+      close: async () => net[Symbol.asyncDispose](),
     };
   }
   const waiting = new Map<number, () => void>();
@@ -195,7 +195,8 @@ async function measure(asker: Asker, child: ChildProcess, redisCpuUs: () => Prom
     });
   };
   for (let i = 0; i < depth; i++) one();
-  await pause(500);
+  // Warm code and a full pipe; one ask at a time needs the longest.
+  await pause(1_500);
   const cpu = async (): Promise<readonly [number, number, number]> => {
     const answer = once(child, 'message') as Promise<[{ cpuUs: number }]>;
     child.send('cpu');

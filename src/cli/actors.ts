@@ -56,7 +56,8 @@ async function inMemory(config: ClusterConfig, database: Database, owner: Cluste
   const { bootId, name, peerHost: host, peerPort: port } = owner;
   try {
     const [place] = (await askNode(linkKey(pepper), { bootId, name, host, port }, ['d', address])) as [ActorPlace | string];
-    return typeof place === 'string' ? { unknown: `${name} cannot tell: it is ${place}` } : { place };
+    if (typeof place !== 'string') return { place };
+    return { unknown: place === 'starting' ? `${name} is starting` : `${name} is of a release that cannot tell` };
   } catch (error) {
     return { unknown: reasonOf(error) };
   }

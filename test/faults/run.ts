@@ -41,8 +41,13 @@ export async function runFault(fault: Fault, options: RunOptions): Promise<Fault
   const { world, town, query, quick, say } = options;
   const victim = world.nodes[world.nodes.length - 1] as WorldNode;
   await fault.prepare?.(world, victim);
+  // A node that owns nothing would be missed by nobody.
+  const share = 1_024 / world.nodes.length / 2;
+  const owns = 'select count(*)::int owned from slots s join nodes n on n.boot_id = s.owner where n.name = $1';
+  const hasShare = async (): Promise<boolean> => ((await query<{ owned: number }>(owns, [victim.name]))[0]?.owned ?? 0) >= share;
+  if (!(await within(40_000, hasShare))) throw new Error(`${victim.name} did not get its share of the slots`);
   const prefix = `${fault.name}-${Date.now().toString(36)}-`;
-  const workloads = await options.workloads({ world, town, prefix, query });
+  const workloads = await options.workloads({ world, town, victim, prefix, query });
   const devices = workloads.flatMap((workload) => workload.devices);
   for (const workload of workloads) workload.start();
   await pause(quick ? 2_000 : 5_000);

@@ -1,6 +1,6 @@
 /** What a workload is: it runs beside the others through a fault and then says whether its promises were kept. */
 import type { Device, Townhall } from './device.ts';
-import type { World } from './world.ts';
+import type { World, WorldNode } from './world.ts';
 
 /** A count that must be 0, with the invariant it stands for. */
 export interface Violations {
@@ -32,6 +32,8 @@ export interface Workload {
 export interface Stage {
   readonly world: World;
   readonly town: Townhall;
+  /** The node that the fault will meet. */
+  readonly victim: WorldNode;
   /** Names of this fault's people begin with it. */
   readonly prefix: string;
   /** The harness's own look into the database. */

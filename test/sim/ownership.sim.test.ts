@@ -157,8 +157,8 @@ class SimNode {
       log,
       load: () => ({}),
       leaseMs,
-      onView: (view) => {
-        this.placement.learn(view);
+      onView: (view, sentAt) => {
+        this.placement.learn(view, sentAt);
         void this.placement.tend();
       },
     });

@@ -305,6 +305,7 @@ const refusals: Readonly<Record<string, TmcpError>> = {
   }),
   INVALID_MFA_CREDENTIALS: new TmcpError('INVALID_MFA_CREDENTIALS', undefined, { details: { attempts_remaining: 2, retry_allowed: true } }),
   MFA_LOCKED: new TmcpError('MFA_LOCKED', undefined, { retryAfter: 900, details: { locked_until: '2026-01-01T00:15:00.000Z' } }),
+  SERVICE_UNAVAILABLE: new TmcpError('SERVICE_UNAVAILABLE', undefined, { retryAfter: 1 }),
   INTERNAL_ERROR: new TmcpError('INTERNAL_ERROR', 'secret of ours', { cause: new Error('secret of ours') }),
 };
 

@@ -113,7 +113,7 @@ export class Cluster {
     const { bootId, clock, log, slots, registry, moved } = options;
     this.#options = options;
     this.#net = net;
-    this.#lease = new Lease({ bootId, membership, clock, log, load: () => this.#load(), onView: (view) => this.#seen(view) });
+    this.#lease = new Lease({ bootId, membership, clock, log, load: () => this.#load(), onView: (view, sentAt) => this.#seen(view, sentAt) });
     this.#forwarding = new Forwarding(
       (node, body, given, reply) => net.ask(node, body, given, reply),
       (error, type, requestId) =>
@@ -265,7 +265,7 @@ export class Cluster {
     return { ...(this.#options.load() as object), ...(wants.length === 0 ? {} : { wants }) };
   }
 
-  #seen(view: ClusterView): void {
+  #seen(view: ClusterView, sentAt: number): void {
     this.#view = view;
     const peers: PeerAddress[] = [];
     for (const { bootId, name, peerHost, peerPort } of view.nodes) {
@@ -273,7 +273,7 @@ export class Cluster {
     }
     this.#net.setPeers(peers);
     this.#forwarding.keep(new Set(peers.map(({ bootId }) => bootId)));
-    this.#placement.learn(view);
+    this.#placement.learn(view, sentAt);
     void this.#placement
       .tend()
       .catch((error: unknown) => this.#options.log.error({ event: 'cluster.placement_failed', err: error }, 'slots could not be placed'));

@@ -20,7 +20,8 @@ export interface LeaseOptions {
   readonly log: Logger;
   /** What an operator sees of this node. */
   readonly load: () => unknown;
-  readonly onView: (view: ClusterView) => void;
+  /** `sentAt`: monotonic; what the view says was so then or later. */
+  readonly onView: (view: ClusterView, sentAt: number) => void;
   readonly leaseMs?: number;
   readonly renewEveryMs?: number;
 }
@@ -124,7 +125,7 @@ export class Lease {
       this.#until = Math.max(this.#until, sentAt + (this.#options.leaseMs ?? leaseMs) - marginMs);
       this.#renewedAt = Math.max(this.#renewedAt, sentAt);
       this.failures = 0;
-      onView(view);
+      onView(view, sentAt);
     });
     let cancel = (): void => {};
     const late = new Promise<never>((_, reject) => {

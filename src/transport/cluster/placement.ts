@@ -40,6 +40,8 @@ const followShare = 0.6;
 const restMs = 10_000;
 /** How long after a message that could not be delivered its slot is asked for: the owner looks every renewal. */
 const wantedForMs = 4_000;
+/** A statement whose answer was lost has ended by then: the server's own bound, and the way there. */
+const statementEndsMs = 6_000;
 const evictWithinMs = 2_000;
 const settleEveryMs = 100;
 
@@ -48,6 +50,8 @@ export class Placement {
   readonly #asked = new Set<number>();
   readonly #restUntil = new Map<number, number>();
   readonly #wanted = new Map<number, number>();
+  /** Slots whose hand-over had no answer, and when it has certainly ended. */
+  readonly #unsure = new Map<number, number>();
   readonly #orphanFor = new Uint8Array(slotCount);
   #view: ClusterView | undefined;
   #settling = false;
@@ -61,14 +65,15 @@ export class Placement {
     this.#options = options;
   }
 
-  /** Takes in what the database says, and acts on it. */
-  learn(view: ClusterView): void {
+  /** Takes in what the database says, and acts on it. `sentAt`: when it was asked. */
+  learn(view: ClusterView, sentAt: number): void {
     this.#view = view;
     const { slots, router } = this.#options;
     const { gained, lost, changed } = slots.learn(view.slots);
     this.#lost(lost);
     this.#gained(gained, 'received');
     for (const slot of changed) router.settled(slot);
+    this.#makeSure(sentAt);
     for (let slot = 0; slot < slotCount; slot++) {
       this.#orphanFor[slot] = slots.stateOf(slot) === 'unowned' ? Math.min(255, (this.#orphanFor[slot] as number) + 1) : 0;
     }
@@ -329,7 +334,7 @@ export class Placement {
   }
 
   async #handOver(to: string, sealed: readonly number[]): Promise<void> {
-    const { membership, bootId, slots, router, grant, observe, log, lease, moved } = this.#options;
+    const { membership, bootId, slots, router, grant, observe, log, moved, clock } = this.#options;
     try {
       const given = await membership.handOver(bootId, to, sealed);
       for (const { slot, epoch } of given) slots.give(slot, to, epoch);
@@ -339,15 +344,35 @@ export class Placement {
         log.info({ event: 'cluster.slots_given', count: given.length, nodeId: to }, 'slots were handed over');
       }
     } catch (error) {
-      // Whether they moved is for the next view to say, which is newer than anything this call can still do.
-      log.warn({ event: 'cluster.hand_over_failed', err: error }, 'slots could not be handed over');
-      await lease.renew();
+      // It may have happened, or happen yet. Until that is over they are nobody's: not ours to answer for, nor known to be another's.
+      log.warn({ event: 'cluster.hand_over_failed', err: error }, 'slots could not be handed over, or nobody said so');
+      const sureAt = clock.monotonic() + statementEndsMs;
+      for (const slot of sealed) this.#unsure.set(slot, sureAt);
+      return;
     }
     const kept = sealed.filter((slot) => slots.stateOf(slot) === 'sealed');
     this.#rest(kept);
     for (const slot of kept) slots.stay(slot);
     if (kept.length > 0) moved(new Set());
     for (const slot of sealed) router.settled(slot);
+  }
+
+  /** Slots whose hand-over had no answer stay, once a view that was asked for after its end still says they are ours. */
+  #makeSure(sentAt: number): void {
+    const { slots, router, moved } = this.#options;
+    const ours: number[] = [];
+    for (const [slot, sureAt] of this.#unsure) {
+      const sealed = slots.stateOf(slot) === 'sealed';
+      if (sealed && sentAt < sureAt) continue;
+      this.#unsure.delete(slot);
+      if (!sealed) continue;
+      slots.stay(slot);
+      ours.push(slot);
+    }
+    if (ours.length === 0) return;
+    this.#rest(ours);
+    moved(new Set());
+    for (const slot of ours) router.settled(slot);
   }
 
   #rest(slots: readonly number[]): void {

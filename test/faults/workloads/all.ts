@@ -9,7 +9,7 @@ import { tokensWorkload } from './tokens.ts';
 
 const makers: Readonly<Record<string, (stage: Stage) => Promise<Workload>>> = {
   payments: (stage) => paymentsWorkload(stage, 5, 3),
-  guesses: (stage) => guessesWorkload(stage, 2, 2_000),
+  guesses: (stage) => guessesWorkload(stage, 3, 700),
   tokens: (stage) => tokensWorkload(stage, 3, 150),
   sync: (stage) => syncWorkload(stage, 3, 100),
   resume: (stage) => resumeWorkload(stage, 4, 60),

@@ -6,6 +6,7 @@ import { createPrivateKey, randomUUID, sign } from 'node:crypto';
 import { TmcpError } from '../../../src/client/mod.ts';
 import { type Device, passing } from '../device.ts';
 import { pause } from '../time.ts';
+import { slotOf } from '../../../src/actors/runtime/slots.ts';
 import { Crew, type Stage, type Verdict, type Workload } from '../workload.ts';
 
 const bound = 5;
@@ -23,7 +24,9 @@ interface Victim {
 export async function guessesWorkload(stage: Stage, people: number, pauseMs: number): Promise<Workload> {
   const victims = await Promise.all(
     Array.from({ length: people }, async (_, index): Promise<Victim> => {
-      const person = await stage.town.person(`${stage.prefix}victim${index}`, { factors: true });
+      // The first ones live on the node that the fault will meet: what counts their guesses is what is broken.
+      const name = index < people / 2 ? await nameOn(stage, `${stage.prefix}victim${index}`) : `${stage.prefix}victim${index}`;
+      const person = await stage.town.person(name, { factors: true });
       const devices = [person.device('a', 'balanced'), person.device('b', 'direct')];
       await Promise.all(devices.map((device) => device.connect()));
       return { devices, wrong: { transaction_pin: 0, totp: 0 }, asked: 0, let_in: 0 };
@@ -107,4 +110,16 @@ export async function guessesWorkload(stage: Stage, people: number, pauseMs: num
       };
     },
   };
+}
+
+/** A name whose user's actors are on the stage's victim now. */
+async function nameOn({ query, victim }: Stage, name: string): Promise<string> {
+  const owned = await query<{ slot: number }>('select s.slot from slots s join nodes n on n.boot_id = s.owner where n.name = $1', [
+    victim.name,
+  ]);
+  const slots = new Set(owned.map(({ slot }) => slot));
+  for (let number = 0; number < 10_000; number++) {
+    if (slots.has(slotOf(`user:@${name}-${number}:tween.example`))) return `${name}-${number}`;
+  }
+  throw new Error(`${victim.name} owns no slot`);
 }

@@ -89,7 +89,10 @@ export async function paymentsWorkload(stage: Stage, plain: number, proven: numb
     const { user } = device;
     if (factor === 'totp') {
       // A code counts once: the next payment waits for the next one.
-      while (Date.now() < payer.lastCodeAt + codeEveryMs && !crew.stopped) await pause(100);
+      while (Date.now() < payer.lastCodeAt + codeEveryMs && !crew.stopped) {
+        await pause(300);
+        await device.call('tween.payment.get', { payment_id: paid.paymentId }, true);
+      }
       if (Date.now() < payer.lastCodeAt + codeEveryMs) return device.call('tween.payment.cancel', { payment_id: paid.paymentId });
       payer.lastCodeAt = Date.now();
     }

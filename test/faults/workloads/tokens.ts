@@ -14,7 +14,7 @@ const lateUseMs = 30_000;
 
 type Answer =
   | { readonly kind: 'child'; readonly token: string }
-  | { readonly kind: 'refused' }
+  | { readonly kind: 'refused'; readonly why: string }
   | { readonly kind: 'unknown'; readonly why: string };
 
 interface Family {
@@ -48,7 +48,7 @@ export async function tokensWorkload(stage: Stage, people: number, pauseMs: numb
       });
       const body = (await response.json().catch(() => ({}))) as { refresh_token?: string; error?: unknown };
       if (response.ok && body.refresh_token !== undefined) return { kind: 'child', token: body.refresh_token };
-      if (response.status === 400 && body.error === 'invalid_grant') return { kind: 'refused' };
+      if (response.status === 400 && body.error === 'invalid_grant') return { kind: 'refused', why: `${origin} ${JSON.stringify(body)}` };
       return { kind: 'unknown', why: `${response.status} ${JSON.stringify(body)}` };
     } catch (error) {
       return { kind: 'unknown', why: String(error) };
@@ -91,7 +91,7 @@ export async function tokensWorkload(stage: Stage, people: number, pauseMs: numb
     } else if (answers[0]?.kind === 'refused') {
       if (performance.now() > family.doubtfulUntil) {
         counts.dead++;
-        notes.push(`a refresh token of ${family.person.user.user_id} that was answered and never used was refused`);
+        notes.push(`a refresh token of ${family.person.user.user_id} that was answered and never used was refused by ${answers[0].why}`);
       }
       family.token = undefined;
     } else {
