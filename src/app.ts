@@ -13,12 +13,15 @@ import { compileCatalogue } from './actors/runtime/validators.ts';
 import { createChargeRunner } from './actors/payment/charge-runner.ts';
 import { createPaymentBehaviour } from './actors/payment/payment.ts';
 import type { Clock, JournalEntry, Principal } from './actors/ports.ts';
+import { ClockKeeper } from './app/clock-keeper.ts';
 import { createLoopMeter } from './app/loop-load.ts';
 import { Nodes } from './app/nodes.ts';
+import type { AppSecrets } from './app/secrets.ts';
 import { startUpkeep } from './app/upkeep.ts';
 import { sessionLifecycle } from './actors/session/session.machine.ts';
 import { createUserBehaviour } from './actors/user/user.ts';
 import { createVaultBehaviour } from './actors/vault/vault.ts';
+import { SystemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { newId } from './ids.ts';
 import type { Logger } from './log.ts';
@@ -42,17 +45,6 @@ import { createIdentity } from './transport/http/oauth/identity.ts';
 import { createServer, type TmcpServer } from './transport/server.ts';
 import { createTweenPayWallet, type TweenPayWallet } from './transport/tweenpay/tweenpay-wallet.ts';
 import { loadSigningKeys } from './transport/tokens/signing-keys.ts';
-
-/** What `serve` demands of the configuration, and `dev` draws for itself. */
-export interface AppSecrets {
-  /** PEM or JWKS text; the first private key signs. */
-  readonly signingKeys: string;
-  readonly masterKeys: readonly { readonly id: string; readonly key: Uint8Array }[];
-  readonly pepper: Uint8Array;
-  readonly cookieKeys: readonly string[];
-  readonly walletUrl: string;
-  readonly walletToken: string;
-}
 
 export interface AppOptions {
   readonly config: Config;
@@ -345,6 +337,9 @@ async function assemble(options: AppOptions) {
 /** Starts a node. Resolves when it answers; what an earlier process left in the outbox and in timers is taken up first. */
 export async function startApp(options: AppOptions): Promise<App> {
   const { config, clock, log, database } = options;
+  // First, because all that follows reads the time.
+  const keeper = clock instanceof SystemClock ? new ClockKeeper({ database, clock, log: log.child({ component: 'clock' }) }) : undefined;
+  await keeper?.start();
   const parts = await assemble(options);
   const { registry, timers, outbox, journal, revocations, identity, wallet, redis, metrics } = parts;
   await timers.start();
@@ -364,7 +359,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     home: parts.nodes.home,
     onResumed: (session, generation) => parts.nodes.resumed(session, generation),
     lifecycle: sessionLifecycle(),
-    identity,
+    identity: keeper?.guard(identity) ?? identity,
     clock,
     metrics,
     log,
@@ -386,6 +381,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     anyMetricsPort: config.mode === 'dev',
     async ready() {
       parts.nodes.ready();
+      keeper?.ready();
       await readinessProbe(database, parts.node, clock);
     },
     ...(options.devDoors === undefined ? {} : { devDoors: options.devDoors(parts) }),
@@ -419,6 +415,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   };
   const stop = async (): Promise<void> => {
     const jobsEnded = upkeep.close();
+    keeper?.close();
     cancelGauges();
     await server.close();
     parts.load.close();

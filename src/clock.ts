@@ -10,13 +10,37 @@ interface Waiting {
   readonly fn: () => void;
 }
 
-/** The machine's clock, plus an offset that only the dev door may grow. */
+/** A change of the wall clock by more than this is a step, not the slewing by which clocks are kept right. */
+const stepMs = 1_000;
+
+/**
+ * The machine's clock, plus an offset that only the dev door may grow. A step of the machine's clock is not believed until `confirm` has
+ * said that it was right: a lock, a code or a payment's time must not be undone by a clock that was set wrong.
+ */
 export class SystemClock implements Clock {
   #offsetMs = 0;
+  /** Wall time less monotonic time, as last believed. */
+  #base = Date.now() - performance.now();
   readonly #waiting = new Map<NodeJS.Timeout, Waiting>();
 
   now(): number {
-    return Date.now() + this.#offsetMs;
+    const wall = Date.now();
+    const base = wall - performance.now();
+    if (Math.abs(base - this.#base) > stepMs) return Math.round(this.#base + performance.now()) + this.#offsetMs;
+    this.#base = base;
+    return wall + this.#offsetMs;
+  }
+
+  /**
+   * What a clock that all nodes share says: `wallMs`, known to within `withinMs`. Gives how far the machine's clock is ahead of it, ms; where
+   * that is more than a step this clock goes by the shared one from here on, until the machine's is right again.
+   */
+  confirm(wallMs: number, withinMs: number): number {
+    const aheadMs = Date.now() - wallMs;
+    const passed = performance.now();
+    if (Math.abs(aheadMs) <= stepMs + withinMs) this.#base = wallMs + aheadMs - passed;
+    else if (Math.abs(this.#base + passed - wallMs) > stepMs + withinMs) this.#base = wallMs - passed;
+    return aheadMs;
   }
 
   monotonic(): number {

@@ -101,16 +101,21 @@ export class BenchNodes {
     await this.#db.end();
   }
 
+  /** Resolves when each has most of its share, and nothing has moved for some renewals of a lease. */
   async #even(): Promise<void> {
     const least = (1024 / this.nodes.length) * 0.75;
-    for (let tries = 0; ; tries++) {
-      const rows = await this.sql<{ count: number }>('select count(*)::int as count from slots where owner is not null group by owner');
-      if (rows.length === this.nodes.length && rows.every(({ count }) => count >= least)) break;
-      if (tries > 240) throw new Error(`the slots were not shared within 60 s: ${rows.map(({ count }) => count).join(', ')}`);
+    let known = '';
+    for (let tries = 0, still = 0; still < 20; tries++) {
+      const rows = await this.sql<{ count: number; all: string }>(
+        "select count(*)::int as count, string_agg(slot::text, ',' order by slot) as all from slots where owner is not null group by owner order by owner",
+      );
+      const now = JSON.stringify(rows);
+      const even = rows.length === this.nodes.length && rows.every(({ count }) => count >= least);
+      still = even && now === known ? still + 1 : 0;
+      known = now;
+      if (tries > 360) throw new Error(`the slots were not shared within 90 s: ${rows.map(({ count }) => count).join(', ')}`);
       await pause(250);
     }
-    // The last hand-overs of this renewal.
-    await pause(3_000);
   }
 }
 

@@ -44,6 +44,11 @@ export class RawSocket {
     });
   }
 
+  /** Bytes that the system has not taken. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   write(frames: Buffer): void {
     this.#socket.write(frames);
   }
@@ -71,6 +76,8 @@ export class RawSocket {
       if (data.length - at < head + length) break;
       const opcode = (data[at] as number) & 15;
       if (opcode === 1 || opcode === 2) this.onFrame(data.subarray(at + head, at + head + length));
+      // A peer that is silent for 75 s is cut, also one that has nothing to ask.
+      else if (opcode === 9) this.#socket.write(clientFrame(data.subarray(at + head, at + head + length), 10));
       at += head + length;
     }
     this.#buffered = at === data.length ? Buffer.alloc(0) : data.subarray(at);

@@ -11,7 +11,6 @@ import type { Registry } from '../actors/runtime/registry.ts';
 import { Router } from '../actors/runtime/router.ts';
 import { SlotTable } from '../actors/runtime/slot-table.ts';
 import { slotOf } from '../actors/runtime/slots.ts';
-import type { AppSecrets } from '../app.ts';
 import type { Config } from '../config.ts';
 import { newBootId, newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
@@ -26,6 +25,7 @@ import { noMeters, type PeerMeters } from '../transport/cluster/peer.ts';
 import { createPeerNet } from '../transport/cluster/peer-net.ts';
 import { version } from '../version.ts';
 import { linkKey } from './link-key.ts';
+import type { AppSecrets } from './secrets.ts';
 
 export interface NodesOptions {
   readonly config: Config;

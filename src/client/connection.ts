@@ -55,6 +55,8 @@ export class Connection {
   #state: ClientState = 'idle';
   #session: Opened | undefined;
   #affinity: string | undefined;
+  /** The last dial heard nothing: the node may be frozen with the balancer none the wiser, so the next one asks for no node in particular. */
+  #silent = false;
   #socket: SocketLike | undefined;
   /** Changes whenever what is under way no longer counts. */
   #attempt = 0;
@@ -160,10 +162,15 @@ export class Connection {
   }
 
   #dial(token: string): void {
-    const socket = new this.#options.Socket(withAffinity(this.#options.url, this.#affinity), ['tmcp.msgpack.v1']);
+    const affinity = this.#silent ? undefined : this.#affinity;
+    this.#silent = false;
+    const socket = new this.#options.Socket(withAffinity(this.#options.url, affinity), ['tmcp.msgpack.v1']);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
-    this.#deadline = setTimeout(() => this.drop(), openWithinMs);
+    this.#deadline = setTimeout(() => {
+      this.#silent = true;
+      this.drop();
+    }, openWithinMs);
     const mine = (): boolean => this.#socket === socket;
     socket.addEventListener('open', () => {
       if (mine()) this.#ask(token);

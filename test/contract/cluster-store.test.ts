@@ -218,6 +218,7 @@ describe.each(engines)('a cluster store on $name', (engine) => {
     await store.claim('a', [1]);
     await endLease('a');
     const before = await epochs();
+    expect(await store.claim('a', [1])).toEqual([]);
     expect(await store.claim('a', [1, 2])).toEqual([]);
     expect(await store.claim('stranger', [1, 2])).toEqual([]);
     expect(await epochs()).toEqual(before);

@@ -56,7 +56,7 @@ describe.each(kinds)('runners of a job with leases in $name', ({ open }) => {
   });
   const pair = () => ['a', 'b'].map((owner) => startRunner(owner, kind.leases, { name })) as [Runner, Runner];
 
-  it('one runs, the other does not; once it is done neither does before its time', async () => {
+  it('[CLU13] one runs, the other does not; once it is done neither does before its time', async () => {
     const [a, b] = pair();
     await Promise.all([a.look(), b.look()]);
     expect(a.runs.length + b.runs.length).toBe(1);
@@ -71,7 +71,7 @@ describe.each(kinds)('runners of a job with leases in $name', ({ open }) => {
     await Promise.all([a.runner.close(), b.runner.close()]);
   });
 
-  it('another begins anew when the holder is dead, and the dead one’s late end counts for nothing', async () => {
+  it('[CLU13] another begins anew when the holder is dead, and the dead one’s late end counts for nothing', async () => {
     const [a, b] = pair();
     await a.look();
     await kind.end(name);
@@ -88,7 +88,7 @@ describe.each(kinds)('runners of a job with leases in $name', ({ open }) => {
     await Promise.all([a.runner.close(), b.runner.close()]);
   });
 
-  it('who lost the lease learns it with the next renewal and is told to end', async () => {
+  it('[CLU13] who lost the lease learns it with the next renewal and is told to end', async () => {
     const [a, b] = pair();
     await a.look();
     await kind.end(name);

@@ -26,7 +26,7 @@ const upgrades = [
 for (const kind of ['haproxy', 'nginx'] as const) {
   if (findBalancer(kind) === undefined) process.stdout.write(`skipped: ${kind} is not installed\n`);
 
-  describe.skipIf(findBalancer(kind) === undefined)(`behind ${kind}`, () => {
+  describe.skipIf(findBalancer(kind) === undefined)(`[S20] behind ${kind}`, () => {
     let live: LiveServer;
     let balancer: Balancer;
     const clients: LiveClient[] = [];

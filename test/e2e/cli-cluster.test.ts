@@ -76,7 +76,7 @@ describe('among three nodes', () => {
     await cluster?.[Symbol.asyncDispose]();
   }, 60_000);
 
-  it('tmcp nodes tells each node’s lease, slots and load', async () => {
+  it('[CLU14] tmcp nodes tells each node’s lease, slots and load', async () => {
     await cluster.until('each has told its load', async () => {
       const { text } = await printed((out) => runNodes(config, { json: true }, out));
       const { nodes } = JSON.parse(text) as { nodes: { load: { loop_busy?: number } }[] };
@@ -106,7 +106,7 @@ describe('among three nodes', () => {
     for (const row of rows) expect(row).toMatch(/^n[123] +[0-9a-f]{8} .* live +\d\.\ds /);
   }, 30_000);
 
-  it('tmcp actors asks the owner over its link, with the key that development keeps in the database', async () => {
+  it('[CLU14] tmcp actors asks the owner over its link, with the key that development keeps in the database', async () => {
     const client = await cluster.client(cluster.nodes[0]!, '@alice:tween.example');
     await client.call('tween.storage.set', { key: 'a', value: '1' });
     const vault = 'vault:@alice:tween.example:ma_demo_shop';
@@ -126,7 +126,7 @@ describe('among three nodes', () => {
     expect(asleep.text).toMatch(/stored +nothing yet\n {2}in memory +no\n/);
   }, 30_000);
 
-  it('tmcp actors with another key says that the owner was not reached and tells what is stored', async () => {
+  it('[CLU14] tmcp actors with another key says that the owner was not reached and tells what is stored', async () => {
     const { code, text } = await printed((out) => runActors({ ...config, pepper: randomBytes(32) }, alice, {}, out));
     expect(code).toBe(0);
     expect(text).toMatch(/in memory {2}not known: n\d was not reached at 127\.0\.0\.1:\d+ .*TMCP_PEPPER/);
@@ -182,7 +182,7 @@ describe('nodes that do not answer', () => {
   });
   afterAll(() => db?.close());
 
-  it('tmcp nodes shows a node whose lease is over as gone, and counts what nobody has', async () => {
+  it('[CLU14] tmcp nodes shows a node whose lease is over as gone, and counts what nobody has', async () => {
     const { text } = await printed((out) => runNodes(config, {}, out));
     expect(text).toMatch(/^dead +bootofde +1\.0\.0 +gone +over 7s .* 1 +- +- +- +-$/m);
     expect(text).toMatch(/^still +bootofst +1\.0\.0 +live +\d+\.\ds /m);
@@ -198,7 +198,7 @@ describe('nodes that do not answer', () => {
     expect((await printed((out) => runNodes(configOf(url), {}, out))).text).toMatch(/^No node is a member/);
   });
 
-  it('tmcp actors without the pepper says so and shows what the database knows', async () => {
+  it('[CLU14] tmcp actors without the pepper says so and shows what the database knows', async () => {
     const told = await printed((out) => runActors(config, alice, {}, out));
     expect(told.code).toBe(0);
     expect(told.text).toMatch(/owner +still \(bootofst\) at 127\.0\.0\.1:1, lease \d/);
@@ -216,14 +216,14 @@ describe('nodes that do not answer', () => {
     await db.query('update slots set owner = null where slot = $1', [slotOf(carol)]);
   });
 
-  it('tmcp drain gives up when its time is over, with 1', async () => {
+  it('[CLU14] tmcp drain gives up when its time is over, with 1', async () => {
     const { code, text } = await printed((out) => runDrain(config, { node: 'still', wait: 0 }, out));
     expect(code).toBe(1);
     expect(text).toContain('still has not left within 0 s (it has not begun)');
     expect((await printed((out) => runNodes(config, {}, out))).text).toMatch(/^still .* live, drain asked /m);
   });
 
-  it('tmcp drain of a node that dies on its way ends with 1', async () => {
+  it('[CLU14] tmcp drain of a node that dies on its way ends with 1', async () => {
     await db.query("update nodes set drain_requested = false where name = 'still'");
     const draining = printed((out) => runDrain(config, { node: 'still', wait: 30 }, out));
     let ended: object[] = [];
@@ -303,7 +303,7 @@ describe('processes', () => {
     }
   }, 120_000);
 
-  it('wrong words end with 2 and no stack', async () => {
+  it('[CLU14] wrong words end with 2 and no stack', async () => {
     const { status, stderr } = await startProcess(['actors', 'alice'], { DATABASE_URL: 'postgres://127.0.0.1:9/none' }).ended;
     expect(stderr).toMatch(/^alice is no address of an actor\. .*\n$/);
     expect(status).toBe(2);

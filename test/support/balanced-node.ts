@@ -31,6 +31,10 @@ export class BalancedNode {
     return this;
   }
 
+  get running(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   ready(ready: boolean): void {
     this.#send({ ready });
   }
@@ -51,8 +55,8 @@ export class BalancedNode {
 
   /** SIGKILL; also a frozen one ends. */
   async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (!this.running) return;
+    const child = this.#running;
     const gone = once(child, 'exit');
     child.kill('SIGKILL');
     await gone;

@@ -36,8 +36,9 @@ class Pipe {
   readonly #from: Socket;
   readonly #to: Socket;
   readonly #faults: Faults;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  #lastAt = 0;
+  /** What is held back, oldest first; the timer is the first one's. */
+  readonly #held: { readonly at: number; readonly run: () => void }[] = [];
+  #timer: NodeJS.Timeout | undefined;
   #dead = false;
 
   constructor(from: Socket, to: Socket, faults: Faults) {
@@ -67,7 +68,7 @@ class Pipe {
 
   end(): void {
     this.#dead = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#timer);
     this.#from.destroy();
   }
 
@@ -79,14 +80,24 @@ class Pipe {
   }
 
   #later(run: () => void): void {
-    const now = performance.now();
-    this.#lastAt = Math.max(this.#lastAt, now + this.#faults.delayMs);
-    if (this.#lastAt <= now) return run();
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      run();
-    }, this.#lastAt - now);
-    this.#timers.add(timer);
+    const { delayMs } = this.#faults;
+    // Behind what is held back nothing passes, also when its own delay is over before.
+    if (delayMs === 0 && this.#held.length === 0) return run();
+    this.#held.push({ at: performance.now() + delayMs, run });
+    if (this.#held.length === 1) this.#arm();
+  }
+
+  #arm(): void {
+    const [first] = this.#held;
+    if (first === undefined || this.#dead) return;
+    this.#timer = setTimeout(
+      () => {
+        // A timer may be a little early.
+        while (this.#held[0] !== undefined && this.#held[0].at <= performance.now() + 1) this.#held.shift()?.run();
+        this.#arm();
+      },
+      Math.max(0, first.at - performance.now()),
+    );
   }
 }
 

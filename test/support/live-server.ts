@@ -4,7 +4,7 @@
  */
 import type { ActorContext, Behaviour } from '../../src/actors/runtime/behaviour.ts';
 import { Gate } from '../../src/actors/runtime/gate.ts';
-import { UserLimiter } from '../../src/actors/runtime/limiter.ts';
+import { charge, UserLimiter } from '../../src/actors/runtime/limiter.ts';
 import { LoadProbe } from '../../src/actors/runtime/load-probe.ts';
 import type { Message } from '../../src/actors/runtime/message.ts';
 import { Registry } from '../../src/actors/runtime/registry.ts';
@@ -137,11 +137,16 @@ export async function startLiveServer(overrides: Overrides = {}): Promise<LiveSe
     waiting: () => registry.waiting,
     onShed: (workClass) => metrics.requestsShed.with(workClass).inc(),
   });
+  const limiter = new UserLimiter(clock, limitsFactor);
   const gate = new Gate({
     overload: { admission: load.admission, clock, deadlineMs: 10_000 },
     operations: compileCatalogue(),
-    limiter: new UserLimiter(clock, limitsFactor),
-    tell: (address, message) => registry.tell(address, message),
+    limiter,
+    tell(address, message) {
+      const refusal = message.limit === undefined ? undefined : charge(limiter, message.limit, message.onLimit);
+      if (refusal === undefined) registry.tell(address, message);
+      else message.reply(refusal);
+    },
     hashKey: Buffer.from('a key of the process'),
   });
   const server = await createServer({

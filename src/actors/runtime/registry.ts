@@ -148,10 +148,10 @@ export class Registry {
 
   /** Drops the actors of slots that another node has taken. What they had not begun is sent on. */
   lose(slots: ReadonlySet<number>): void {
-    for (const [address, activation] of this.#actors) {
-      if (!slots.has(activation.slot)) continue;
-      for (const message of this.#end(address, activation)) this.#tell(address, message);
-    }
+    // All first: what is sent on may wake an actor of the same address again.
+    const lost = [...this.#actors].filter(([, activation]) => slots.has(activation.slot));
+    const unbegun = lost.map(([address, activation]) => ({ address, messages: this.#end(address, activation) }));
+    for (const { address, messages } of unbegun) for (const message of messages) this.#tell(address, message);
   }
 
   close(): void {

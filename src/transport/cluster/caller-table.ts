@@ -24,10 +24,15 @@ export type CallerReference = null | number | WireCaller;
 
 const mostCallers = 100_000;
 
+/**
+ * Grows for as long as this process runs, whatever becomes of a table: a peer's table may outlive ours, and a number that meant somebody else
+ * before would let the message in under that name.
+ */
+let lastNumber = 0;
+
 /** The sending side, one a peer. */
 export class CallersSent {
   readonly #numbers = new WeakMap<Principal, number>();
-  #last = 0;
 
   refer(who: Principal | null): CallerReference {
     if (who === null) return null;
@@ -36,7 +41,7 @@ export class CallersSent {
     let number = 0;
     // Over HTTP each request makes a caller of its own.
     if (who.sessionId !== undefined) {
-      number = ++this.#last;
+      number = ++lastNumber;
       this.#numbers.set(who, number);
     }
     const { userId, appId, walletId, scopes, tokenId, grantId, expiresAt, deviceId, sessionId, generation } = who;

@@ -64,6 +64,7 @@ export interface ActorPlace {
 const tickMs = 500;
 /** How long after its lease a node that is cut off keeps its clients. */
 const cutOffAfterMs = 1_500;
+const failuresOfAnOutage = 2;
 const smallAskMs = 2_000;
 
 export class Cluster {
@@ -249,7 +250,8 @@ export class Cluster {
     const held = this.#lease.holds();
     const peers = this.nodes.filter(({ bootId }) => bootId !== this.#options.bootId);
     // While no node has a lease none can take a slot: what is in memory is still the newest there is.
-    this.#outage = !held && peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
+    // A process that stood still has not failed to renew: it must ask before it believes that.
+    this.#outage = !held && this.#lease.failures >= failuresOfAnOutage && peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
     const cut = !held && !this.#outage && this.#lease.overForMs > cutOffAfterMs;
     if (cut === this.#cut) return;
     this.#cut = cut;

@@ -49,7 +49,7 @@ describe('an event', () => {
     expect([nodes.b.gaps, c.gaps]).toEqual([[], []]);
   });
 
-  it('arrives exactly once and in order, however often the link is reset', async () => {
+  it('[CLU3] arrives exactly once and in order, however often the link is reset', async () => {
     await using link = await proxied();
     let published = 0;
     for (let round = 0; round < 12; round++) {
@@ -70,7 +70,7 @@ describe('an event', () => {
     expect(link.a.ups.filter((up) => up === 'b down').length).toBeGreaterThanOrEqual(6);
   });
 
-  it('is replayed up to the bound; past it a gap is told once, in its place', async () => {
+  it('[CLU3] is replayed up to the bound; past it a gap is told once, in its place', async () => {
     for (const [away, expected] of [
       [9, numbers(2, 10)],
       [10, numbers(2, 11)],
@@ -98,7 +98,7 @@ describe('an event', () => {
     }
   });
 
-  it('that a slow peer has not been sent when the log overflows is a gap, too', async () => {
+  it('[CLU3] that a slow peer has not been sent when the log overflows is a gap, too', async () => {
     const clock = new ManualClock();
     await using link = await proxied({ clock, bounds: { unsentBytes: 64 * 1024, events: 50 } }, { clock });
     link.proxy.stall('toServer');
@@ -131,7 +131,7 @@ describe('an event', () => {
     expect(link.bodies()).toEqual([1, 'gap', 3]);
   });
 
-  it('published before a peer was known is a gap for it, once; a publisher that was silent until then has none', async () => {
+  it('[CLU3] published before a peer was known is a gap for it, once; a publisher that was silent until then has none', async () => {
     await using a = await PeerNode.start('a');
     a.net.publish('@u', 'nobody hears this');
     await using b = await PeerNode.start('b');
@@ -147,7 +147,7 @@ describe('an event', () => {
     expect([a.gaps, a.events]).toEqual([[], [['b', '@u', 2]]]);
   });
 
-  it('missed while the peer was not among the peers is a gap when it is back', async () => {
+  it('[CLU3] missed while the peer was not among the peers is a gap when it is back', async () => {
     await using nodes = await twoNodes();
     const { a, b } = nodes;
     a.net.publish('@u', 1);

@@ -9,7 +9,7 @@ import { bytesOf, cipher, closed, frame, hello, holder } from '../../support/pee
 import { PeerNode, sharedKey, twoNodes, until } from '../../support/peer-nodes.ts';
 
 describe('the peer port', () => {
-  it('refuses a node with another key, both ways, and says so', async () => {
+  it('[CLU11] refuses a node with another key, both ways, and says so', async () => {
     await using a = await PeerNode.start('a');
     await using b = await PeerNode.start('b', { key: new Uint8Array(32).fill(8), onAsk: () => expect.fail('asked') });
     a.net.setPeers([b.at()]);
@@ -24,7 +24,7 @@ describe('the peer port', () => {
     ['plain text', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'],
     ['a hello without TLS', hello('x', 'a').toString('latin1')],
     ['zeroes', '\0'.repeat(10_000)],
-  ])('refuses plain TCP: %s', async (_, text) => {
+  ])('[CLU11] refuses plain TCP: %s', async (_, text) => {
     await using nodes = await twoNodes();
     const socket = connect(nodes.a.net.port, '127.0.0.1', () => socket.write(text, 'latin1'));
     await closed(socket);
@@ -38,7 +38,7 @@ describe('the peer port', () => {
     ['a cipher without forward secrecy', { ciphers: 'PSK-CHACHA20-POLY1305', maxVersion: 'TLSv1.2' }],
     ['an empty identity', { ciphers: cipher, maxVersion: 'TLSv1.2', pskCallback: () => ({ psk: sharedKey, identity: '' }) }],
     ['a key of zeroes', { ciphers: cipher, maxVersion: 'TLSv1.2', pskCallback: () => ({ psk: new Uint8Array(32), identity: 'x' }) }],
-  ])('refuses %s', async (_, options) => {
+  ])('[CLU11] refuses %s', async (_, options) => {
     await using a = await PeerNode.start('a');
     const socket = connectTls({
       host: '127.0.0.1',
@@ -56,7 +56,7 @@ describe('the peer port', () => {
     await until(() => a.counts.refused === 1);
   });
 
-  it('is no way to a node that has taken over an address: its hello names another boot id', async () => {
+  it('[CLU11] is no way to a node that has taken over an address: its hello names another boot id', async () => {
     await using a = await PeerNode.start('a');
     await using b = await PeerNode.start('b', { onAsk: () => expect.fail('asked') });
     a.net.setPeers([{ ...b.at(), bootId: 'before-b' }]);
@@ -82,7 +82,7 @@ describe('the peer port', () => {
     ['an answer to nobody', Buffer.concat([hello('x', 'a'), frame(frameKind.answer, new Uint8Array([0, 0, 0, 1, 1, 1]))])],
     ['events out of order', Buffer.concat([hello('x', 'a'), frame(frameKind.event, new Uint8Array([0, 0, 0, 0, 0, 2, 0, 1, 0x40, 1]))])],
     ['a gap in what has come', Buffer.concat([hello('x', 'a'), frame(frameKind.gap, new Uint8Array([0, 0, 0, 0, 0, 1]))])],
-  ])('ends the link of a holder of the key that sends %s', async (_, bytes) => {
+  ])('[CLU11] ends the link of a holder of the key that sends %s', async (_, bytes) => {
     await using nodes = await twoNodes({ onAsk: (_from, body, _d, _t, answer) => answer(body, true) });
     const socket = await holder(nodes.a.net.port, 'x');
     const end = closed(socket);
@@ -94,7 +94,7 @@ describe('the peer port', () => {
     expect(await nodes.b.ask('a', 1)).toEqual({ values: [1] });
   });
 
-  it('says who it is to a holder of the key who means another node, and takes nothing from it', async () => {
+  it('[CLU11] says who it is to a holder of the key who means another node, and takes nothing from it', async () => {
     await using nodes = await twoNodes({ onAsk: () => expect.fail('asked') });
     const socket = await holder(nodes.a.net.port, 'x');
     const end = closed(socket);

@@ -65,7 +65,7 @@ describe('a runner of jobs', () => {
     expect(outcomes).toEqual([['job', 'done']]);
   });
 
-  it('tells a run to end before its lease can be over while the database is away', async () => {
+  it('[CLU13] tells a run to end before its lease can be over while the database is away', async () => {
     const clock = new ManualClock();
     const memory = new MemoryJobLeases(clock);
     const leases: JobLeases = {

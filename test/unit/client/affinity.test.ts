@@ -59,6 +59,31 @@ describe('the affinity of a session', () => {
     expect(client.affinity).toBe('aa');
   });
 
+  it('is left out of the dial after one that heard nothing, and not after one that was refused', async () => {
+    const { peer, client } = await openWorld(
+      {},
+      hinting(() => 'q7'),
+    );
+    const dialled = (): string => peer.socket.url.slice('ws://peer/v1/live'.length);
+    peer.network = 'silent';
+    client.disconnect();
+    await pass(5_000);
+    expect(dialled()).toBe('?affinity=q7');
+    await pass(15_000);
+    expect(dialled()).toBe('');
+    const before = peer.sockets.length;
+    peer.network = 'down';
+    await pass(90_000);
+    const [first, ...later] = peer.sockets.slice(before).map(({ url }) => url.includes('affinity=q7'));
+    // It follows one that heard nothing either.
+    expect(first).toBe(false);
+    expect(later.length).toBeGreaterThan(1);
+    expect(later).not.toContain(false);
+    peer.network = 'up';
+    await pass(60_000);
+    expect(dialled()).toBe('?affinity=q7');
+  });
+
   it('is refused where the app gives what no server told', () => {
     for (const affinity of ['', 'a', 'abc', 'A2', 'a1', 'a&', 'é2']) expect(() => newWorld({ affinity })).toThrow(TypeError);
   });

@@ -1,4 +1,4 @@
-/** Every rule of the live and HTTP binding has a test that cites it, and every citation is of a rule that is written down. */
+/** Every rule of the live and HTTP binding, and of many nodes, has a test that cites it, and every citation is of a rule that is written down. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,7 @@ const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8
 describe.each([
   ['LIVE', 'docs/spec/session.md'],
   ['HTTP', 'docs/spec/http.md'],
+  ['CLU', 'docs/spec/cluster.md'],
 ])('%s rules', (prefix, file) => {
   const rules = new Set([...readFileSync(join(root, file), 'utf8').matchAll(/\*\*\[([A-Z]+\d+)\]\*\*/g)].map(([, rule]) => rule));
   const cited = new Set([...tests.matchAll(new RegExp(`['"\`]\\[(${prefix}\\d+)\\]`, 'g'))].map(([, rule]) => rule));

@@ -28,4 +28,34 @@ describe('SystemClock', () => {
     clock.advance(600_000);
     expect(fired).toEqual(['first', 'second']);
   });
+
+  it('does not believe a step of the wall clock until it was confirmed', () => {
+    const clock = new SystemClock();
+    const wall = Date.now.bind(Date);
+    const right = wall();
+    vi.spyOn(Date, 'now').mockImplementation(() => wall() + 3_600_000);
+    expect(Math.abs(clock.now() - right)).toBeLessThan(1_000);
+    expect(Math.abs(clock.confirm(wall(), 5) - 3_600_000)).toBeLessThan(1_000);
+    expect(Math.abs(clock.now() - right)).toBeLessThan(1_000);
+  });
+
+  it('goes by the shared clock when the machine was wrong all along, and by the machine once that is right', () => {
+    const wall = Date.now.bind(Date);
+    const spy = vi.spyOn(Date, 'now').mockImplementation(() => wall() - 3_600_000);
+    const clock = new SystemClock();
+    expect(wall() - clock.now()).toBeGreaterThan(3_500_000);
+    clock.confirm(wall(), 5);
+    expect(Math.abs(clock.now() - wall())).toBeLessThan(1_000);
+    spy.mockRestore();
+    expect(Math.abs(clock.confirm(Date.now(), 5))).toBeLessThan(100);
+    expect(Math.abs(clock.now() - Date.now())).toBeLessThan(5);
+  });
+
+  it('believes a confirmed step, as after a machine was suspended', () => {
+    const clock = new SystemClock();
+    const wall = Date.now.bind(Date);
+    vi.spyOn(Date, 'now').mockImplementation(() => wall() + 7_200_000);
+    clock.confirm(Date.now(), 5);
+    expect(Math.abs(clock.now() - Date.now())).toBeLessThan(5);
+  });
 });
