@@ -1,7 +1,7 @@
 /** Several nodes on one database: rules of docs/spec/cluster.md. Real Postgres, real links, the real SDK. */
 import { connect } from 'node:net';
 import { WebSocket } from 'undici';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { slotOf } from '../../src/actors/runtime/slots.ts';
 import type { Client } from '../../src/client/mod.ts';
 import { TmcpError } from '../../src/protocol/errors.ts';
@@ -221,7 +221,8 @@ describe('three nodes on one database', () => {
 
 describe('two nodes with the protocol’s rate limits', () => {
   it('[CLU9] [R6] count one user once, whichever nodes the requests come to', async () => {
-    await using cluster = await startTestCluster(2, { TMCP_RATE_LIMITS: 'spec' });
+    const cluster = await startTestCluster(2, { TMCP_RATE_LIMITS: 'spec' });
+    onTestFinished(() => cluster[Symbol.asyncDispose]());
     const clients = await Promise.all(cluster.nodes.map((node) => cluster.client(node, bob)));
     const outcomes: string[] = [];
     for (let n = 0; n < 12; n++) {

@@ -83,7 +83,9 @@ describe('framing', () => {
 });
 
 describe('peers that are slow or leave', () => {
-  it('[HTTP25][S1][S2] header drips, body drips and silence are ended within 12 s; others are served meanwhile', { timeout: 30_000 }, async () => {
+  it('[HTTP25][S1][S2] header drips, body drips and silence are ended within 12 s; others are served meanwhile', {
+    timeout: 30_000,
+  }, async () => {
     live = await startLiveServer();
     const began = performance.now();
     const sockets = await Promise.all(Array.from({ length: 300 }, () => dial()));

@@ -91,7 +91,10 @@ export class Router {
   arrive(from: string, address: Address, message: Message, leftMs: number, moved: () => void): void {
     const slot = slotOf(address);
     let counts = this.remote.get(from);
-    if (counts === undefined) this.remote.set(from, (counts = new Float64Array(slotCount)));
+    if (counts === undefined) {
+      counts = new Float64Array(slotCount);
+      this.remote.set(from, counts);
+    }
     if (message.who !== null) counts[slot] = (counts[slot] as number) + 1;
     const { clock, slots } = this.#options;
     const until = clock.monotonic() + Math.min(leftMs, patienceMs);

@@ -88,7 +88,7 @@ export class Cluster {
       listen: options.listen,
       clock: options.clock,
       log: options.log,
-      leaseValid: () => cluster !== undefined && cluster.#lease.holds(),
+      leaseValid: () => (cluster === undefined ? false : cluster.#lease.holds()),
       onAsk: (from, body, deadlineMs, trace, answer) => {
         if (cluster === undefined) answer(['starting'], true);
         else cluster.#asked(from, body, deadlineMs, trace, answer);
@@ -114,7 +114,14 @@ export class Cluster {
     const { bootId, clock, log, slots, registry, moved } = options;
     this.#options = options;
     this.#net = net;
-    this.#lease = new Lease({ bootId, membership, clock, log, load: () => this.#load(), onView: (view, sentAt) => this.#seen(view, sentAt) });
+    this.#lease = new Lease({
+      bootId,
+      membership,
+      clock,
+      log,
+      load: () => this.#load(),
+      onView: (view, sentAt) => this.#seen(view, sentAt),
+    });
     this.#forwarding = new Forwarding(
       (node, body, given, reply) => net.ask(node, body, given, reply),
       (error, type, requestId) =>
@@ -251,7 +258,8 @@ export class Cluster {
     const peers = this.nodes.filter(({ bootId }) => bootId !== this.#options.bootId);
     // While no node has a lease none can take a slot: what is in memory is still the newest there is.
     // A process that stood still has not failed to renew: it must ask before it believes that.
-    this.#outage = !held && this.#lease.failures >= failuresOfAnOutage && peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
+    this.#outage =
+      !held && this.#lease.failures >= failuresOfAnOutage && peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
     const cut = !held && !this.#outage && this.#lease.overForMs > cutOffAfterMs;
     if (cut === this.#cut) return;
     this.#cut = cut;

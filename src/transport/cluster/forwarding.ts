@@ -69,7 +69,10 @@ export class Forwarding {
   /** Sends a message. It is answered, or `failed` is called, once. */
   send(node: string, address: Address, message: Message, leftMs: number, failed: (why: ForwardFailure) => void): void {
     let callers = this.#sent.get(node);
-    if (callers === undefined) this.#sent.set(node, (callers = new CallersSent()));
+    if (callers === undefined) {
+      callers = new CallersSent();
+      this.#sent.set(node, callers);
+    }
     const { type, input, who, requestId, idempotency, limit, onLimit, durable, repeatable, trace } = message;
     const flags =
       (durable === undefined ? 0 : flag.durable) | (onLimit === undefined ? 0 : flag.limit) | (repeatable === true ? flag.repeatable : 0);
@@ -127,7 +130,10 @@ export class Forwarding {
     deliver: (address: Address, message: Message, moved: () => void) => void,
   ): void {
     let callers = this.#known.get(from);
-    if (callers === undefined) this.#known.set(from, (callers = new CallersKnown()));
+    if (callers === undefined) {
+      callers = new CallersKnown();
+      this.#known.set(from, callers);
+    }
     const [address, type, input, reference, requestId, scope, inputHash, bucket, limitClass, flags] = body;
     const who = callers.resolve(reference);
     if (who === undefined) {

@@ -148,7 +148,7 @@ export class SessionHub {
           if (session !== undefined) this.keep(session);
           break;
         case 'forget':
-          if (session !== undefined) this.#forget(session, event);
+          if (session !== undefined) this.#forget(session);
           break;
         case 'announceDrain':
           if (session !== undefined) this.#announceDrain(session);
@@ -339,7 +339,7 @@ export class SessionHub {
     this.kept.put(session);
   }
 
-  #forget(session: Session, event: SessionHappening): void {
+  #forget(session: Session): void {
     this.#sessions.delete(session.id);
     this.#detached.delete(session);
     this.#unsaid.delete(session);

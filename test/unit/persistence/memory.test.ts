@@ -97,7 +97,17 @@ describe('memory buckets', () => {
 
 describe('the memory resume store', () => {
   it('is bounded by records and by characters: the oldest goes', async () => {
-    const record = (session: string) => ({ session, secretHash: '', userId: '', appId: '', deviceId: '', generation: 0, seq: 0, events: [], gap: false });
+    const record = (session: string) => ({
+      session,
+      secretHash: '',
+      userId: '',
+      appId: '',
+      deviceId: '',
+      generation: 0,
+      seq: 0,
+      events: [],
+      gap: false,
+    });
     const few = createMemoryResumeStore({ clock: timeAt(0), maxRecords: 2 });
     for (const session of ['a', 'b', 'c']) await few.put(record(session));
     expect([await few.take('a'), (await few.take('b'))?.session, (await few.take('c'))?.session]).toEqual([undefined, 'b', 'c']);
