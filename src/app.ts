@@ -357,6 +357,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     revocations,
     resumes: parts.resumes,
     home: parts.nodes.home,
+    trail: parts.nodes.trail,
     onResumed: (session, generation) => parts.nodes.resumed(session, generation),
     lifecycle: sessionLifecycle(),
     identity: keeper?.guard(identity) ?? identity,

@@ -329,14 +329,20 @@ export interface UserEvent {
   readonly key?: string;
 }
 
+/** Which event it is: the boot id of the node that published it, and that node's number, which grows by one. */
+export interface EventStamp {
+  readonly origin: string;
+  readonly seq: number;
+}
+
 /** Carries events to a user's live sessions, wherever they are. At most once per session socket; the session numbers and keeps them. */
 export interface EventBus {
   publish(event: UserEvent): void;
   /**
    * Calls `listener` with each event published on this node, and with those of other nodes whose user `wants` says yes to. Without
-   * `wants`: with this node's alone.
+   * `wants`: with this node's alone. `stamp`: of an event of another node.
    */
-  subscribe(listener: (event: UserEvent) => void, wants?: (userId: string) => boolean): () => void;
+  subscribe(listener: (event: UserEvent, stamp?: EventStamp) => void, wants?: (userId: string) => boolean): () => void;
 }
 
 /** What is withdrawn. Exactly one of `tokenId`, `grantId`, or user (with or without app) names it. */
@@ -372,6 +378,17 @@ export interface ResumeRecord {
   readonly events: readonly { readonly seq: number; readonly method: string; readonly params: unknown }[];
   /** True when events had to be dropped: the client must pull state afresh. */
   readonly gap: boolean;
+  /** How far the node had heard the events of each node when it wrote this; left out by a node that is alone. */
+  readonly seen?: Readonly<Record<string, number>>;
+  /** When it was written, epoch ms. */
+  readonly at?: number;
+}
+
+/** What a node has heard of all nodes' events: tells whether a session that comes from another node missed one on its way. */
+export interface EventTrailView {
+  seen(): Readonly<Record<string, number>>;
+  /** True unless it is certain that this node has heard no event of the record's user that the record's writer had not. */
+  missed(record: Pick<ResumeRecord, 'userId' | 'seen' | 'at'>): boolean;
 }
 
 /**

@@ -39,6 +39,7 @@ export interface ServerOptions {
   readonly lifecycle: SessionLifecycle;
   /** What the ids of sessions say of this node; undefined when it is alone. */
   readonly home?: string | undefined;
+  readonly trail?: EventTrailView | undefined;
   readonly onResumed?: (session: string, generation: number) => void;
   readonly identity?: IdentityHandler;
   readonly clock: Clock;
@@ -100,6 +101,7 @@ export async function createServer(options: ServerOptions): Promise<TmcpServer> 
     clock,
     lifecycle: options.lifecycle,
     home: options.home,
+    trail: options.trail,
     onResumed: options.onResumed,
     log: log.child({ component: 'live' }),
     metrics,

@@ -2,15 +2,15 @@
  * The event bus of many nodes: what an actor publishes reaches this node's sessions at once and those of all other nodes over their links,
  * encoded once. A node reads no more of an event than its user's id when it has no session of that user.
  */
-import type { EventBus, UserEvent } from '../../actors/ports.ts';
+import type { EventBus, EventStamp, UserEvent } from '../../actors/ports.ts';
 
 export interface ClusterBus extends EventBus {
   /** An event of another node; `read` decodes it. */
-  receive(userId: string, read: () => unknown): void;
+  receive(userId: string, read: () => unknown, stamp: EventStamp): void;
 }
 
 interface Listener {
-  readonly hear: (event: UserEvent) => void;
+  readonly hear: (event: UserEvent, stamp?: EventStamp) => void;
   readonly wants: ((userId: string) => boolean) | undefined;
 }
 
@@ -27,12 +27,12 @@ export function createClusterBus(broadcast: (userId: string, body: UserEvent) =>
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    receive(userId, read) {
+    receive(userId, read, stamp) {
       let event: UserEvent | undefined;
       for (const { hear, wants } of listeners) {
         if (wants?.(userId) !== true) continue;
         event ??= read() as UserEvent;
-        hear(event);
+        hear(event, stamp);
       }
     },
   };

@@ -10,6 +10,7 @@ import type { SlotTable } from '../../actors/runtime/slot-table.ts';
 import { slotOf } from '../../actors/runtime/slots.ts';
 import type { Logger } from '../../log.ts';
 import type { ClusterBus } from './cluster-bus.ts';
+import { EventTrail } from './event-trail.ts';
 import { type Answer, Forwarding, type WireMessage } from './forwarding.ts';
 import { type ClusterView, Lease } from './lease.ts';
 import type { PeerAddress, PeerNet, PeerNetOptions } from './peer-net.ts';
@@ -68,6 +69,8 @@ const failuresOfAnOutage = 2;
 const smallAskMs = 2_000;
 
 export class Cluster {
+  /** What this node has heard of all nodes' events. */
+  readonly trail: EventTrail;
   readonly #options: ClusterOptions;
   readonly #net: PeerNet;
   readonly #lease: Lease;
@@ -82,6 +85,7 @@ export class Cluster {
   /** Opens the links, joins, and takes what nobody has. Errors: `NodeRefusedError`; the database's. */
   static async start(options: ClusterOptions): Promise<Cluster> {
     let cluster: Cluster | undefined;
+    const trail = new EventTrail(options.bootId, options.clock);
     const net = await options.createNet({
       self: { bootId: options.bootId, name: options.name, version: options.version },
       key: options.key,
@@ -93,12 +97,19 @@ export class Cluster {
         if (cluster === undefined) answer(['starting'], true);
         else cluster.#asked(from, body, deadlineMs, trace, answer);
       },
-      onEvent: (_from, userId, body) => options.bus.receive(userId, body),
-      onGap: () => options.onGap(),
+      onEvent: (origin, userId, body, seq) => {
+        const stamp = { origin, seq };
+        options.bus.receive(userId, body, stamp);
+        trail.note(stamp, userId);
+      },
+      onGap: (from, upTo) => {
+        trail.gap(from, upTo);
+        options.onGap();
+      },
       onHint: () => options.onRevoked(),
       ...(options.observe === undefined ? {} : { observe: options.observe }),
     });
-    cluster = new Cluster(options, net, options.membership(net.port));
+    cluster = new Cluster(options, net, trail, options.membership(net.port));
     try {
       await cluster.#lease.start();
       await cluster.#placement.tend();
@@ -110,7 +121,8 @@ export class Cluster {
     }
   }
 
-  private constructor(options: ClusterOptions, net: PeerNet, membership: Membership) {
+  private constructor(options: ClusterOptions, net: PeerNet, trail: EventTrail, membership: Membership) {
+    this.trail = trail;
     const { bootId, clock, log, slots, registry, moved } = options;
     this.#options = options;
     this.#net = net;
@@ -187,7 +199,7 @@ export class Cluster {
   }
 
   broadcast(userId: string, body: unknown): void {
-    this.#net.publish(userId, body);
+    this.trail.note({ origin: this.#options.bootId, seq: this.#net.publish(userId, body) }, userId);
   }
 
   /** Tells other nodes to look for withdrawn tokens now. */
@@ -282,6 +294,7 @@ export class Cluster {
       if (bootId !== this.#options.bootId) peers.push({ bootId, name, host: peerHost, port: peerPort });
     }
     this.#net.setPeers(peers);
+    this.trail.keep(new Set(view.nodes.map(({ bootId }) => bootId)));
     this.#forwarding.keep(new Set(peers.map(({ bootId }) => bootId)));
     this.#placement.learn(view, sentAt);
     void this.#placement

@@ -29,8 +29,8 @@ export interface PeerListenOptions {
     trace: string | undefined,
     answer: (value: unknown, last: boolean) => void,
   ) => void;
-  readonly onEvent: (from: string, userId: string, body: () => unknown) => void;
-  readonly onGap: (from: string) => void;
+  readonly onEvent: (from: string, userId: string, body: () => unknown, seq: number) => void;
+  readonly onGap: (from: string, upTo: number) => void;
   readonly onHint: (from: string, body: unknown) => void;
   readonly onFault: (thrown: unknown) => void;
 }
@@ -244,7 +244,7 @@ class Inbound {
     this.#last = seq;
     this.#received.set(this.from, seq);
     this.#unackedBytes += end - start;
-    this.#guarded(() => this.#options.onEvent(this.from, userId, () => readBody(chunk, bodyAt - 1, end)));
+    this.#guarded(() => this.#options.onEvent(this.from, userId, () => readBody(chunk, bodyAt - 1, end), seq));
     if (seq - this.#acked >= ackEvents || this.#unackedBytes >= ackBytes) this.#ack();
   }
 
@@ -253,7 +253,7 @@ class Inbound {
     this.#last = next - 1;
     this.#received.set(this.from, this.#last);
     this.#options.meters.gaps.inc();
-    this.#guarded(() => this.#options.onGap(this.from));
+    this.#guarded(() => this.#options.onGap(this.from, this.#last));
   }
 
   #ack(): void {

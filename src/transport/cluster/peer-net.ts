@@ -41,10 +41,10 @@ export interface PeerNetOptions {
    * `last`; answers after that, or after the link broke, go nowhere. A throw is told to the asker as `lost`.
    */
   onAsk(from: string, body: unknown, deadlineMs: number, trace: string | undefined, answer: (value: unknown, last: boolean) => void): void;
-  /** An event of a peer: each once, in the order of publishing. `body` decodes when called; kept, it keeps up to 64 KiB. */
-  onEvent(from: string, userId: string, body: () => unknown): void;
-  /** Events of that peer may have been lost; called in their place. Also when it has published before it knew us. */
-  onGap(from: string): void;
+  /** An event of a peer: each once, in the order of publishing. `body` decodes when called; kept, it keeps up to 64 KiB. `seq` is its publisher's number. */
+  onEvent(from: string, userId: string, body: () => unknown, seq: number): void;
+  /** Events of that peer up to that number may have been lost; called in their place. Also when it has published before it knew us. */
+  onGap(from: string, upTo: number): void;
   onHint(from: string, body: unknown): void;
   /** The link that we dialled is open, or no longer. */
   onPeer?(bootId: string, up: boolean): void;
@@ -61,8 +61,8 @@ export interface PeerNet extends AsyncDisposable {
    * follow a value that was not the last: the deadline is for the last one. Deadlines are noticed within 50 ms.
    */
   ask(bootId: string, body: unknown, options: { readonly deadlineMs: number; readonly trace?: string }, reply: PeerReply): void;
-  /** To all peers, also those that are away for a while. Encoded once. An event larger than a frame may be is a gap for all. */
-  publish(userId: string, body: unknown): void;
+  /** To all peers, also those that are away for a while. Encoded once. An event larger than a frame may be is a gap for all. Gives its number. */
+  publish(userId: string, body: unknown): number;
   /** To all peers that can be reached, once, or not at all. */
   hint(body: unknown): void;
   /** What a peer last told of its lease, on its link or on ours; undefined when no frame came for two heartbeats. */
@@ -112,8 +112,8 @@ class Net implements PeerNet {
       meters: this.#meters,
       heardOf: (bootId) => this.#heardOf(bootId),
       onAsk: (from, body, deadlineMs, trace, answer) => options.onAsk(from, body, deadlineMs, trace, answer),
-      onEvent: (from, userId, body) => options.onEvent(from, userId, body),
-      onGap: (from) => options.onGap(from),
+      onEvent: (from, userId, body, seq) => options.onEvent(from, userId, body, seq),
+      onGap: (from, upTo) => options.onGap(from, upTo),
       onHint: (from, body) => options.onHint(from, body),
       onFault: (thrown) => this.#fault(thrown),
     });
@@ -154,9 +154,12 @@ class Net implements PeerNet {
     if (this.#sweepTimer === undefined && dial.waiting > 0) this.#armSweep();
   }
 
-  publish(userId: string, body: unknown): void {
+  publish(userId: string, body: unknown): number {
     // Counted all the same: who becomes a peer later must learn that it missed something.
-    if (this.#dials.size === 0) return this.#events.skip();
+    if (this.#dials.size === 0) {
+      this.#events.skip();
+      return this.#events.last;
+    }
     const frame = eventFrame(this.#events.last + 1, userId, body);
     if (frame.length - lengthBytes <= this.#bounds.frameBytes) {
       this.#events.append(frame);
@@ -165,6 +168,7 @@ class Net implements PeerNet {
       this.#options.log.error({ sizeBytes: frame.length }, 'An event is larger than a frame may be; peers are told of a gap');
     }
     for (const dial of this.#dials.values()) dial.pump();
+    return this.#events.last;
   }
 
   hint(body: unknown): void {

@@ -3,14 +3,23 @@
  * record: a resume on another node then starts afresh rather than skip an event. What is done to one session's record is done in order.
  * Rules: docs/spec/session.md, [LIVE15], [LIVE16].
  */
-import type { Clock, ResumeRecord, ResumeStore } from '../../actors/ports.ts';
+import type { Clock, EventTrailView, ResumeRecord, ResumeStore } from '../../actors/ports.ts';
 import type { Logger } from '../../log.ts';
 import type { Session } from './session.ts';
 
 /** Events of a session without a socket come in bursts; its record is written again this long after the first. */
 const storeAgainMs = 250;
 
+/** What the records need. */
+export interface KeptOptions {
+  readonly resumes: ResumeStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly trail?: EventTrailView | undefined;
+}
+
 export class KeptSessions {
+  readonly #options: KeptOptions;
   readonly #store: ResumeStore;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -18,7 +27,8 @@ export class KeptSessions {
   readonly #taken: (session: Session) => void;
   readonly #underWay = new Set<Promise<void>>();
 
-  constructor(options: { readonly resumes: ResumeStore; readonly clock: Clock; readonly log: Logger }, taken: (session: Session) => void) {
+  constructor(options: KeptOptions, taken: (session: Session) => void) {
+    this.#options = options;
     this.#store = options.resumes;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -29,7 +39,9 @@ export class KeptSessions {
   put(session: Session): void {
     this.#chain(session, async () => {
       if (session.phase !== 'detached') return;
-      session.stored = await this.#store.put(recordOf(session));
+      // Until it has said so, and when it does not, nobody knows.
+      session.stored = 'perhaps';
+      if (await this.#store.put(recordOf(session, this.#options))) session.stored = true;
     });
   }
 
@@ -89,9 +101,12 @@ export class KeptSessions {
   }
 
   async #withdraw(session: Session): Promise<boolean> {
-    if (!session.stored) return true;
+    const { stored } = session;
+    if (stored === false) return true;
     session.stored = false;
-    return (await this.#store.take(session.id, session.secretHash)) !== undefined;
+    const taken = await this.#store.take(session.id, session.secretHash).catch((error: unknown) => this.#failed(session.id, error));
+    // A record that may never have been there proves nothing by not being there.
+    return taken !== undefined || stored === 'perhaps';
   }
 
   #chain(session: Session, work: () => Promise<void>): void {
@@ -114,7 +129,7 @@ export class KeptSessions {
 }
 
 /** All that a resume elsewhere needs of a session. */
-export function recordOf(session: Session): ResumeRecord {
+export function recordOf(session: Session, { clock, trail }: Pick<KeptOptions, 'clock' | 'trail'>): ResumeRecord {
   const { events, principal } = session;
   return {
     session: session.id,
@@ -126,5 +141,6 @@ export function recordOf(session: Session): ResumeRecord {
     seq: events.seq,
     events: events.all().map(({ seq, method, params }) => ({ seq, method, params })),
     gap: false,
+    ...(trail === undefined ? {} : { seen: trail.seen(), at: clock.now() }),
   };
 }

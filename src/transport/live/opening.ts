@@ -155,9 +155,12 @@ export class Opening {
     }
     const events = bufferOf(record);
     if (record.gap || events.after(resume.seq) === undefined) return undefined;
+    // An event that this node heard before the session came, and its former node had not heard when it wrote the record, would be skipped.
+    if (this.#hub.options.trail?.missed(record) === true) return undefined;
     const session = new Session(record.session, principal, record.deviceId, events, record.generation);
     session.phase = 'detached';
     session.secretHash = record.secretHash;
+    session.seen = record.seen;
     this.#hub.add(session);
     return session;
   }

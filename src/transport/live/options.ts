@@ -45,6 +45,8 @@ export interface LiveOptions {
   readonly maxSessionsPerUser?: number | undefined;
   /** What the ids of sessions say of the node that has them; left out by a node that is alone. */
   readonly home?: string | undefined;
+  /** What was heard of all nodes' events; left out by a node that is alone. */
+  readonly trail?: EventTrailView | undefined;
   /** A session was resumed here, for the so-manieth time. */
   readonly onResumed?: ((session: string, generation: number) => void) | undefined;
   /** How busy the node is; left out, it never turns anybody away for that. */

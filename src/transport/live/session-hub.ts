@@ -2,7 +2,7 @@
  * The sessions of this node: by id, by user, with and without a socket. Carries out what the lifecycle says, delivers events,
  * ends what was revoked. It never decodes a frame. Rules: docs/spec/session.md, [LIVE1] to [LIVE19].
  */
-import type { Principal, ResumeRecord, Revocation, UserEvent } from '../../actors/ports.ts';
+import type { EventStamp, Principal, ResumeRecord, Revocation, UserEvent } from '../../actors/ports.ts';
 import { jitter } from '../../ids.ts';
 import { type CloseCode, closeCodes } from '../../protocol/close-codes.ts';
 import { limits } from '../../protocol/limits.ts';
@@ -58,7 +58,7 @@ export class SessionHub {
     this.kept = new KeptSessions(options, (session) => this.happen(session, undefined, 'taken'));
     this.#unsubscribe = [
       options.bus.subscribe(
-        (event) => this.#publish(event),
+        (event, stamp) => this.#publish(event, stamp),
         (userId) => this.#byUser.has(userId),
       ),
       options.revocations.subscribe((revocation) => this.#revoke(revocation)),
@@ -176,7 +176,7 @@ export class SessionHub {
     if (session.phase === 'detached' && !(await this.kept.claim(session))) return undefined;
     // Whoever came first while the record was claimed has it.
     if (this.#sessions.get(id) !== session || session.secretHash !== secretHash) return undefined;
-    const record = recordOf(session);
+    const record = recordOf(session, this.options);
     this.happen(session, session.socket, 'taken');
     return record;
   }
@@ -257,7 +257,7 @@ export class SessionHub {
     });
   }
 
-  #publish(event: UserEvent): void {
+  #publish(event: UserEvent, stamp?: EventStamp): void {
     const own = this.#ofUser(event.userId);
     if (own === undefined) return;
     const frame = new EventFrame(event.method, event.params);
@@ -266,6 +266,8 @@ export class SessionHub {
       for (const session of own) {
         if (event.appId !== undefined && event.appId !== session.principal.appId) continue;
         if (event.exceptSession !== undefined && event.exceptSession === session.id) continue;
+        // It came with the session's record, and now comes again on a slower way.
+        if (stamp !== undefined && session.seen !== undefined && stamp.seq <= (session.seen[stamp.origin] ?? 0)) continue;
         if (event.scopes !== undefined && !event.scopes.some((scope) => session.principal.scopes.has(scope))) continue;
         this.deliver(session, frame, event.key);
       }

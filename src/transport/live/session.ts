@@ -28,9 +28,11 @@ export class Session {
   /** Wall time at which a session without a socket is let go. */
   keptUntil = 0;
   /** Whether a resume record of this session lies in the store. */
-  stored = false;
+  stored: boolean | 'perhaps' = false;
   /** The last thing that is done with the store for this session; each waits for the one before. */
   storing: Promise<void> | undefined;
+  /** Events up to these numbers of their publishers came with the session from its former node. */
+  seen: Readonly<Record<string, number>> | undefined;
   /** A new record is due: events came in after the last one. */
   storeAgain = false;
 
