@@ -4,7 +4,7 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Clock, EventBus, ResumeRecord, ResumeStore } from '../actors/ports.ts';
+import type { Clock, EventBus, EventTrailView, ResumeRecord, ResumeStore } from '../actors/ports.ts';
 import type { UserLimiter } from '../actors/runtime/limiter.ts';
 import type { Message } from '../actors/runtime/message.ts';
 import type { Registry } from '../actors/runtime/registry.ts';
@@ -20,7 +20,7 @@ import { FencedError } from '../persistence/journal/errors.ts';
 import { createClusterStore } from '../persistence/stores/cluster-store.ts';
 import { claimSlots } from '../persistence/stores/slots.ts';
 import { type ActorPlace, Cluster, homeOf } from '../transport/cluster/cluster.ts';
-import { createClusterBus } from '../transport/cluster/cluster-bus.ts';
+import { type ClusterBus, createClusterBus } from '../transport/cluster/cluster-bus.ts';
 import { noMeters, type PeerMeters } from '../transport/cluster/peer.ts';
 import { createPeerNet } from '../transport/cluster/peer-net.ts';
 import { version } from '../version.ts';
@@ -67,7 +67,7 @@ export class Nodes {
   #live: NodesLive | undefined;
   #onDrainRequested: () => void = () => {};
   #drainRequested = false;
-  readonly #deliverEvent: (userId: string, read: () => unknown) => void;
+  readonly #deliverEvent: ClusterBus['receive'];
 
   constructor(options: NodesOptions) {
     this.#options = options;
@@ -84,6 +84,11 @@ export class Nodes {
   /** What the ids of this node's sessions say of it. */
   get home(): string | undefined {
     return this.clustered ? homeOf(this.bootId) : undefined;
+  }
+
+  /** What this node has heard of all nodes' events; undefined when alone. */
+  get trail(): EventTrailView | undefined {
+    return this.#cluster?.trail;
   }
 
   /** Slots whose timers and effects are this node's; undefined: all. */
@@ -122,6 +127,11 @@ export class Nodes {
     });
     this.#measure(this.#router);
     if (config.clusterPort === undefined) {
+      const others = (await createClusterStore(database).nodes()).filter(({ leaseLeftMs }) => leaseLeftMs > 0);
+      if (others.length > 0)
+        throw new Error(
+          `Nodes run on this database (${others.map(({ name }) => name).join(', ')}): set TMCP_CLUSTER_PORT to join them, or use a database of your own.`,
+        );
       for (const { slot, epoch } of await claimSlots(database, this.bootId)) this.slots.take(slot, epoch);
       return;
     }

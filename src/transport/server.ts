@@ -2,7 +2,7 @@
  * One port for both bindings: the uWebSockets.js app, the live binding and the HTTP gateway on it, and the metrics listener beside it.
  * `app.ts` gives it everything it works with.
  */
-import type { Clock, EventBus, ResumeStore, Revocations, TokenVerifier } from '../actors/ports.ts';
+import type { Clock, EventBus, EventTrailView, ResumeStore, Revocations, TokenVerifier } from '../actors/ports.ts';
 import type { Gate } from '../actors/runtime/gate.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';

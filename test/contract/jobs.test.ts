@@ -1,5 +1,8 @@
 /** Of many runners of a job one runs it at a time, on each kind of leases. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startUpkeep } from '../../src/app/upkeep.ts';
+import { createLogger } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
 import type { Database } from '../../src/persistence/database.ts';
 import { createJobLeases, type JobLeases } from '../../src/persistence/stores/job-leases.ts';
 import { startRunner } from '../support/job-runners.ts';
@@ -113,6 +116,50 @@ describe.each(kinds)('runners of a job with leases in $name', ({ open }) => {
     await Promise.all([a.settled(), b.settled()]);
     expect([...a.outcomes, ...b.outcomes].sort()).toEqual([0, 1, 2].map((shard) => [`${name}#${shard}`, 'done']));
     await Promise.all([a.runner.close(), b.runner.close()]);
+  });
+});
+
+describe('upkeep', () => {
+  it('takes away what has expired, once over all nodes, and says when', async () => {
+    const db = await (engines[0] as (typeof engines)[number]).open();
+    const nodes = ['a', 'b'].map((owner) => {
+      const clock = new ManualClock();
+      const metrics = createMetrics(false);
+      let swept = 0;
+      const identityStore = {
+        async sweep(goOn: () => boolean) {
+          if (goOn()) swept++;
+        },
+      };
+      const runner = startUpkeep({ owner, database: db, identityStore, clock, metrics, log: createLogger({ logLevel: 'silent' }) });
+      return { clock, metrics, runner, swept: () => swept };
+    });
+    try {
+      await db.query("insert into idempotency (scope, input_hash, result, expires_at) values ('old', 'x', '', 1)");
+      for (const { clock } of nodes) clock.advance(30_000);
+      let done: object[] = [];
+      while (done.length < 2) {
+        done = await db.query('select name from job_leases where last_run_at is not null');
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      for (const { clock } of nodes) clock.advance(30_000);
+      // Waits for those that look.
+      await Promise.all(nodes.map(({ runner }) => runner.close()));
+      expect(await db.query('select epoch from job_leases')).toEqual([{ epoch: 1 }, { epoch: 1 }]);
+      expect(await db.query('select scope from idempotency')).toEqual([]);
+      expect(nodes.map(({ swept }) => swept()).sort()).toEqual([0, 1]);
+      const text = (await Promise.all(nodes.map(({ metrics }) => metrics.text()))).join('\n');
+      for (const job of ['purge', 'identity']) {
+        expect(text.match(new RegExp(`^job_runs_total\\{job="${job}",outcome="done"\\} 1$`, 'gm'))).toHaveLength(1);
+        const at = Date.UTC(2026, 0, 1) / 1_000;
+        const told = new RegExp(`^job_last_success_timestamp_seconds\\{job="${job}"\\} (\\d+)$`, 'm').exec(text)?.[1];
+        expect(Number(told) - at).toBeGreaterThanOrEqual(15);
+        expect(Number(told) - at).toBeLessThanOrEqual(90);
+      }
+    } finally {
+      await Promise.all(nodes.map(({ runner }) => runner.close()));
+      await db.close();
+    }
   });
 });
 

@@ -126,6 +126,22 @@ describe('among three nodes', () => {
     expect(asleep.text).toMatch(/stored +nothing yet\n {2}in memory +no\n/);
   }, 30_000);
 
+  it('the metrics of a node tell hops, moves and the age of its lease', async () => {
+    const owner = cluster.ownerOf('@bob:tween.example');
+    const away = cluster.nodes.find((node) => node !== owner)!;
+    const client = await cluster.client(away, '@bob:tween.example');
+    await client.call('tween.storage.set', { key: 'hop', value: 'v' });
+    const text = await away.dev.app.parts.metrics.text();
+    const value = (name: string): number => Number(new RegExp(`^${name.replaceAll(/[{}]/g, '\\$&')} (.+)$`, 'm').exec(text)?.[1]);
+    expect(value('forwards_total{outcome="sent"}')).toBeGreaterThan(0);
+    expect(value('peer_round_trip_seconds_count')).toBeGreaterThan(0);
+    expect(value('peer_errors_total{kind="lost"}')).toBe(0);
+    expect(value('slots_owned')).toBeGreaterThan(0);
+    expect(value('slot_moves_total{kind="received"}') + value('slot_moves_total{kind="claimed"}')).toBeGreaterThan(0);
+    expect(value('lease_age_seconds')).toBeLessThan(5);
+    expect(value('fence_refusals_total')).toBe(0);
+  }, 30_000);
+
   it('[CLU14] tmcp actors with another key says that the owner was not reached and tells what is stored', async () => {
     const { code, text } = await printed((out) => runActors({ ...config, pepper: randomBytes(32) }, alice, {}, out));
     expect(code).toBe(0);

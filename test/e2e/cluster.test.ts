@@ -175,6 +175,10 @@ describe('three nodes on one database', () => {
     await expect(cluster.add({ TMCP_NODE_NAME: 'n1' })).rejects.toThrow(/name n1/);
   }, 40_000);
 
+  it('[CLU12] a node that would be alone is refused', async () => {
+    await expect(cluster.add({ TMCP_CLUSTER_PORT: 'off' })).rejects.toThrow(/TMCP_CLUSTER_PORT/);
+  }, 40_000);
+
   it('[CLU6] [C4] a node that drains hands all over and leaves: its clients go on elsewhere, and nothing is lost', async () => {
     const leaving = cluster.nodes[2] as TestNode;
     const staying = cluster.nodes[0] as TestNode;

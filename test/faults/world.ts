@@ -11,7 +11,6 @@ import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type OwnPostgres, startPostgres } from '../support/postgres.ts';
 import { type OwnRedis, startRedis } from '../support/redis.ts';
 import { addNodeNet, type NodeNet } from './network.ts';
-import { askAsNeighbour } from './neighbour.ts';
 import { pause } from './time.ts';
 
 const program = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -87,12 +86,6 @@ export class WorldNode {
   /** Shifts its wall clock by so many seconds, within about a second. */
   setClock(seconds: number): void {
     writeFileSync(this.#clockFile, `${seconds < 0 ? '' : '+'}${seconds}\n`);
-  }
-
-  /** How far its wall clock is ahead of ours, ms. */
-  async aheadMs(): Promise<number> {
-    const { now } = await askAsNeighbour<{ now: string }>(`${this.side}/dev/clock`, { advance_ms: 0 });
-    return Date.parse(now) - Date.now();
   }
 
   freeze(): void {

@@ -59,8 +59,8 @@ export class EventTrail implements EventTrailView {
     this.#live = live;
     const now = this.#clock.monotonic();
     for (const [name, origin] of this.#origins) {
-      if (live.has(name)) origin.goneAt = undefined;
-      else if (now - (origin.goneAt ??= now) > goneForMs) this.#origins.delete(name);
+      origin.goneAt = live.has(name) ? undefined : (origin.goneAt ?? now);
+      if (origin.goneAt !== undefined && now - origin.goneAt > goneForMs) this.#origins.delete(name);
     }
   }
 

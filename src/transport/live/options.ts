@@ -1,5 +1,5 @@
 /** What the live transport is given. `app.ts` joins it. */
-import type { Clock, EventBus, ResumeStore, Revocations, TokenVerifier } from '../../actors/ports.ts';
+import type { Clock, EventBus, EventTrailView, ResumeStore, Revocations, TokenVerifier } from '../../actors/ports.ts';
 import type { Gate } from '../../actors/runtime/gate.ts';
 import type { LoadProbe } from '../../actors/runtime/load-probe.ts';
 import type { Logger } from '../../log.ts';
