@@ -103,7 +103,7 @@ export class BenchNodes {
 
   /** Resolves when each has most of its share, and nothing has moved for some renewals of a lease. */
   async #even(): Promise<void> {
-    const least = (1024 / this.nodes.length) * 0.75;
+    const least = (1024 / this.nodes.length) * 0.6;
     let known = '';
     for (let tries = 0, still = 0; still < 20; tries++) {
       const rows = await this.sql<{ count: number; all: string }>(

@@ -76,7 +76,7 @@ export class JobRunner {
   #lookLater(name: string, job: Job, shard: number, shards: number): void {
     if (this.#closed) return;
     // Often enough that a dead node's job is found soon after its lease, and never all nodes at once.
-    const waitMs = Math.min(job.everyMs, this.#leaseMs) * (0.5 + 0.5 * jitter());
+    const waitMs = Math.round(Math.min(job.everyMs, this.#leaseMs) * (0.5 + 0.5 * jitter()));
     const look = async (): Promise<void> => {
       await this.#look(name, job, shard, shards);
       this.#lookLater(name, job, shard, shards);

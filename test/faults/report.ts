@@ -1,5 +1,5 @@
 /** The figures of a run, and the page made of them. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -44,6 +44,11 @@ export function figuresOf(results: readonly FaultResult[], nodes: number) {
   };
 }
 
+function revisionNow(): string {
+  const asked = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' });
+  return asked.status === 0 ? asked.stdout.trim() : 'unknown';
+}
+
 /** Writes docs/fault-matrix.md. */
 export function writeMatrix(results: readonly FaultResult[], figures: Figures, args: readonly string[]): void {
   const workloads = [...new Set(results.flatMap(({ cells }) => cells.map(({ workload }) => workload)))];
@@ -60,7 +65,7 @@ export function writeMatrix(results: readonly FaultResult[], figures: Figures, a
     (result) =>
       `| **${result.fault}**: ${result.says}, ${(result.lastedMs / 1_000).toFixed(0)} s | ${workloads.map((workload) => cellOf(result, workload)).join(' | ')} | ${result.gapMs.p50} / ${result.gapMs.p99} | ${result.recoveredMs} |`,
   );
-  const revision = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  const revision = revisionNow();
   const { by_fault: _, ...totals } = figures;
   const text = `# Fault matrix
 
@@ -70,7 +75,7 @@ ${figures.nodes} nodes, HAProxy, Postgres, Redis and the wallet sandbox as real 
 run at once through each fault, over clients at the balancer and clients that come to one node after the other. A cell says whether its
 invariants were kept and what was done meanwhile; zeros of N trials support no more than "fewer than 3 in N".
 
-* Run: ${new Date().toISOString().slice(0, 10)}, \`npm run cluster:faults -- ${args.join(' ')}\`, revision ${revision} with what was not committed then.
+* Run: ${new Date().toISOString().slice(0, 10)}, \`npm run cluster:faults -- ${args.join(' ')}\`, revision ${revision}.
 * Machine: ${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}.
 * Result: **${figures.violations} violations** in ${figures.cells} cells.
 

@@ -7,7 +7,8 @@ import { type Device, passing } from '../device.ts';
 import { pause } from '../time.ts';
 import { Crew, type Stage, type Verdict, type Workload } from '../workload.ts';
 
-const keys = 200;
+/** As many as a vault may well hold: a key that is written again hides that an earlier write of it was lost. */
+const keys = 900;
 
 interface Writer {
   readonly writes: Device;

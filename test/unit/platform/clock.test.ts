@@ -29,7 +29,7 @@ describe('SystemClock', () => {
     expect(fired).toEqual(['first', 'second']);
   });
 
-  it('does not believe a step of the wall clock until it was confirmed', () => {
+  it('[CLU15] does not believe a step of the wall clock until it was confirmed', () => {
     const clock = new SystemClock();
     const wall = Date.now.bind(Date);
     const right = wall();
@@ -39,7 +39,7 @@ describe('SystemClock', () => {
     expect(Math.abs(clock.now() - right)).toBeLessThan(1_000);
   });
 
-  it('goes by the shared clock when the machine was wrong all along, and by the machine once that is right', () => {
+  it('[CLU15] goes by the shared clock when the machine was wrong all along, and by the machine once that is right', () => {
     const wall = Date.now.bind(Date);
     const spy = vi.spyOn(Date, 'now').mockImplementation(() => wall() - 3_600_000);
     const clock = new SystemClock();
@@ -51,7 +51,7 @@ describe('SystemClock', () => {
     expect(Math.abs(clock.now() - Date.now())).toBeLessThan(5);
   });
 
-  it('believes a confirmed step, as after a machine was suspended', () => {
+  it('[CLU15] believes a confirmed step, as after a machine was suspended', () => {
     const clock = new SystemClock();
     const wall = Date.now.bind(Date);
     vi.spyOn(Date, 'now').mockImplementation(() => wall() + 7_200_000);
