@@ -251,7 +251,11 @@ export class Nodes {
       takeSession: async (id, secretHash) => this.#live?.surrender(id, secretHash),
       onRevoked: parts.onRevoked,
       onCutOff: (cut) => this.#live?.evacuate(cut),
-      onGap: () => this.#live?.gap((userId) => this.slots.epochOf(slotOf(`user:${userId}`)) > 0),
+      onGap: (slots) =>
+        this.#live?.gap((userId) => {
+          const slot = slotOf(`user:${userId}`);
+          return slots === undefined ? this.slots.epochOf(slot) > 0 : !slots.has(slot);
+        }),
       onDrainRequested: () => {
         this.#drainRequested = true;
         this.#onDrainRequested();

@@ -1,7 +1,8 @@
 /**
- * `npm run cluster:death [-- --deaths 10 --nodes 4]`: a node is killed outright, again and again, behind HAProxy while people with the SDK write,
+ * `npm run cluster:death [-- --deaths 10 --nodes 4] [--control]`: a node is killed outright, again and again, behind HAProxy while people with the SDK write,
  * push and pay. Each of its people (their session was there, or their actors) at once asks for a read and a durable write; when both are
  * answered they are served elsewhere. Claims: half of them within 6 s, 99 of 100 within 10 s, and nothing that was answered is lost.
+ * `--control` lets the nodes answer before they commit: that run must find lost writes, or it is blind.
  */
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     pushers: { type: 'string', default: '20' },
     payers: { type: 'string', default: '20' },
     every: { type: 'string', default: '250' },
+    control: { type: 'boolean', default: false },
   },
 });
 const halfWithinMs = 6_000;
@@ -34,7 +36,8 @@ async function served({ client }: Person, diedAt: number): Promise<number> {
 }
 
 await run(async () => {
-  const stack = await startStack({ nodes: Number(values.nodes) });
+  const env = values.control ? { NODE_ENV: 'test', TMCP_TEST_ACK_BEFORE_COMMIT: 'on' } : {};
+  const stack = await startStack({ nodes: Number(values.nodes), env });
   try {
     await stack.shared();
     const people = await People.gather({
@@ -98,7 +101,9 @@ await run(async () => {
       resumed: people.resumes,
       not_resumed: people.fresh,
       ...audit,
+      control: values.control,
     };
+    if (values.control) return { figures, broken: audit.lost_writes > 0 ? [] : ['the control run lost nothing'] };
     const broken = [
       unserved.length > 0 && `${unserved.length} people were not served`,
       again.p50 > halfWithinMs && `half of the people waited ${again.p50} ms`,

@@ -23,7 +23,7 @@ const { values } = parseArgs({
     payers: { type: 'string', default: '20' },
     seconds: { type: 'string', default: '60' },
     times: { type: 'string', default: '10' },
-    from: { type: 'string', default: '1000' },
+    from: { type: 'string', default: '300' },
   },
 });
 const seconds = Number(values.seconds);
@@ -103,14 +103,23 @@ function say(name: string, { offered, good, p50, p99, step }: Figures): void {
 async function ramp(flood: Flood): Promise<{ bearable: number; peak: number }> {
   let bearable = 0;
   let peak = 0;
-  for (let rate = Number(values.from), failed = 0; failed < 2 && rate < 200_000; rate *= 1.25) {
+  // Large steps to the first that is too much, then small ones from the last that was not; one bad moment of the machine is forgiven.
+  let factor = 1.5;
+  for (let rate = Number(values.from), failed = 0; failed < 2; ) {
     const figures = await measure(flood, rate, stepMs);
     say('ramp', figures);
     peak = Math.max(peak, figures.good);
     if (figures.good >= figures.offered * bornShare && figures.p99 <= bornP99Ms) {
       bearable = rate;
       failed = 0;
-    } else failed++;
+      rate *= factor;
+    } else if (factor > 1.2) {
+      factor = 1.15;
+      rate = bearable === 0 ? rate / 2 : bearable * factor;
+    } else {
+      failed++;
+      rate *= failed === 1 ? 1 : factor;
+    }
   }
   return { bearable, peak };
 }

@@ -33,13 +33,13 @@ export class Device {
   resumed = 0;
   fresh = 0;
   readonly #make: () => Client;
-  readonly #way: Way;
+  readonly way: Way;
   #closed = false;
 
   constructor(world: World, token: string, user: FixtureUser, id: string, way: Way, listen: (client: Client) => void = () => {}) {
     this.user = user;
     this.id = id;
-    this.#way = way;
+    this.way = way;
     const queue = new MemoryQueue();
     const { origin } = world.balancer ?? { origin: undefined };
     let dials = Math.floor(Math.random() * world.nodes.length);
@@ -91,7 +91,7 @@ export class Device {
       // A refusal for a reason of the request's own is service as well.
       if (error instanceof TmcpError && !passing(error)) this.servedAt.push(performance.now());
       // No balancer stands before a node that says nothing: an app gives up on it.
-      if (this.#way === 'direct' && error instanceof CallTimeoutError && client.state === 'open') client.disconnect();
+      if (this.way === 'direct' && error instanceof CallTimeoutError && client.state === 'open') client.disconnect();
       throw error;
     }
   }

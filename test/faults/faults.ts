@@ -1,7 +1,7 @@
 /** The faults: how each is done to the world and undone. The victim is a node that owns slots; its clients are not cut from it. */
 import { cut, healNetwork } from './network.ts';
 import { within } from './time.ts';
-import type { World, WorldNode } from './world.ts';
+import { fakeTime, type World, type WorldNode } from './world.ts';
 
 export interface Fault {
   readonly name: string;
@@ -17,6 +17,8 @@ export interface Fault {
   afterwards?(world: World, victim: WorldNode): Promise<void>;
   /** Its users must be served elsewhere: the time until they are is one of the figures. */
   readonly death?: boolean;
+  /** Why it cannot be done on this machine. */
+  readonly impossible?: string;
 }
 
 const postgresPorts = (world: World): number => world.postgresWay.port;
@@ -134,6 +136,7 @@ function clock(name: string, says: string, seconds: number): Fault {
     name,
     says,
     lastsMs: [15_000, 8_000],
+    ...(fakeTime === undefined ? { impossible: 'the package "libfaketime" is not installed' } : {}),
     async prepare(_, victim) {
       await victim.end('SIGTERM');
       await victim.start(true);

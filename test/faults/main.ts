@@ -57,6 +57,10 @@ try {
     const results: FaultResult[] = [];
     for (const fault of faults) {
       if (values.only.length > 0 && !values.only.includes(fault.name)) continue;
+      if (fault.impossible !== undefined) {
+        say(`${fault.name}: not done, ${fault.impossible}`);
+        continue;
+      }
       results.push(await runFault(fault, options));
     }
     const figures = figuresOf(results, world.nodes.length);

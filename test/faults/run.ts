@@ -1,6 +1,6 @@
 /** One fault with all workloads beside it: warm up, strike, heal, wait until everything answers again, and look at what is left. */
 import { auditDatabase } from './audit.ts';
-import type { Townhall } from './device.ts';
+import type { Townhall, Way } from './device.ts';
 import type { Fault } from './faults.ts';
 import { pause, percentile, within } from './time.ts';
 import type { Stage, Verdict, Workload } from './workload.ts';
@@ -18,10 +18,13 @@ export interface Cell extends Verdict {
 export interface FaultResult {
   readonly fault: string;
   readonly says: string;
+  readonly death: boolean;
   readonly lastedMs: number;
   readonly cells: readonly Cell[];
-  /** Longest time without an answer of each device, from the strike until all were served again. */
+  /** Longest time without an answer of each device behind the balancer, from the strike until all were served again. */
   readonly gapMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** The same of devices that go to the nodes themselves and have only their own patience with one that says nothing; p99. */
+  readonly directGapMs: number;
   /** From healing until every node was ready and every device answered. */
   readonly recoveredMs: number;
   readonly violations: number;
@@ -84,19 +87,25 @@ export async function runFault(fault: Fault, options: RunOptions): Promise<Fault
   await Promise.all(devices.map((device) => device.close()));
   await fault.afterwards?.(world, victim);
 
-  const gaps = devices.filter(({ servedAt }) => servedAt.length > 10).map((device) => Math.round(device.longestGap(struckAt, until)));
+  const gapsOf = (way: Way): number[] =>
+    devices
+      .filter((device) => device.way === way && device.servedAt.length > 10)
+      .map((device) => Math.round(device.longestGap(struckAt, until)));
+  const gaps = gapsOf('balanced');
   const violations = cells.reduce((sum, cell) => sum + Object.values(cell.violations).reduce((all, count) => all + count, 0), 0);
   const result: FaultResult = {
     fault: fault.name,
     says: fault.says,
+    death: fault.death === true,
     lastedMs: Math.round(healedAt - struckAt),
     cells,
     gapMs: { p50: percentile(gaps, 0.5), p99: percentile(gaps, 0.99), max: Math.max(0, ...gaps) },
+    directGapMs: percentile(gapsOf('direct'), 0.99),
     recoveredMs,
     violations,
   };
   say(
-    `${fault.name}: ${violations} violations, longest gap p50 ${result.gapMs.p50} ms p99 ${result.gapMs.p99} ms, recovered ${recoveredMs} ms`,
+    `${fault.name}: ${violations} violations, longest gap p50 ${result.gapMs.p50} ms p99 ${result.gapMs.p99} ms (without balancer ${result.directGapMs} ms), recovered ${recoveredMs} ms`,
   );
   for (const { workload, violations: counts, done, notes } of cells) {
     say(`  ${workload}: ${JSON.stringify(counts)} ${JSON.stringify(done)}`);

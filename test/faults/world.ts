@@ -16,9 +16,11 @@ import { pause } from './time.ts';
 const program = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const nodePort = 8080;
 const peerPort = 7600;
-const fakeTime = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find(
-  (path) => existsSync(path),
-);
+/** The library that moves one process's wall clock; undefined where it is not installed. */
+export const fakeTime = [
+  '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1',
+  '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1',
+].find((path) => existsSync(path));
 
 export class WorldNode {
   readonly name: string;

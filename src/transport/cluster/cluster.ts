@@ -7,7 +7,7 @@ import type { Message } from '../../actors/runtime/message.ts';
 import type { Registry } from '../../actors/runtime/registry.ts';
 import type { ForwardFailure, Router } from '../../actors/runtime/router.ts';
 import type { SlotTable } from '../../actors/runtime/slot-table.ts';
-import { slotOf } from '../../actors/runtime/slots.ts';
+import { slotCount, slotOf } from '../../actors/runtime/slots.ts';
 import type { Logger } from '../../log.ts';
 import type { ClusterBus } from './cluster-bus.ts';
 import { EventTrail } from './event-trail.ts';
@@ -41,8 +41,11 @@ export interface ClusterOptions {
   readonly onRevoked: () => void;
   /** This node lost its lease while others have theirs: its clients must go (true), or may come again (false). */
   readonly onCutOff: (cut: boolean) => void;
-  /** Events of another node were lost on their way: sessions of users who live elsewhere must pull afresh. */
-  readonly onGap: () => void;
+  /**
+   * Events of another node were lost on their way: sessions of users who live elsewhere must pull afresh. `slots`: only of users of these, which a
+   * node owned that is dead, and may have died before it told what it had done.
+   */
+  readonly onGap: (slots?: ReadonlySet<number>) => void;
   readonly onDrainRequested: () => void;
   readonly observe?: PeerNetOptions['observe'];
   readonly observeMoves?: (kind: 'claimed' | 'given' | 'received' | 'lost', count: number) => void;
@@ -66,6 +69,7 @@ const tickMs = 500;
 /** How long after its lease a node that is cut off keeps its clients. */
 const cutOffAfterMs = 1_500;
 const failuresOfAnOutage = 2;
+const mostLeft = 1_000;
 const smallAskMs = 2_000;
 
 export class Cluster {
@@ -81,6 +85,8 @@ export class Cluster {
   #cut = false;
   #tick: CancelTimer | undefined;
   #drainAsked = false;
+  /** Nodes that ended in order. */
+  readonly #left = new Set<string>();
 
   /** Opens the links, joins, and takes what nobody has. Errors: `NodeRefusedError`; the database's. */
   static async start(options: ClusterOptions): Promise<Cluster> {
@@ -106,7 +112,10 @@ export class Cluster {
         trail.gap(from, upTo);
         options.onGap();
       },
-      onHint: () => options.onRevoked(),
+      onHint: (from, body) => {
+        if ((body as readonly unknown[])[0] === 'bye') cluster?.left(from);
+        else options.onRevoked();
+      },
       ...(options.observe === undefined ? {} : { observe: options.observe }),
     });
     cluster = new Cluster(options, net, trail, options.membership(net.port));
@@ -202,6 +211,12 @@ export class Cluster {
     this.trail.note({ origin: this.#options.bootId, seq: this.#net.publish(userId, body) }, userId);
   }
 
+  /** A node says that it ends, and that all it had to tell is told. */
+  left(bootId: string): void {
+    this.#left.add(bootId);
+    if (this.#left.size > mostLeft) this.#left.delete(this.#left.keys().next().value as string);
+  }
+
   /** Tells other nodes to look for withdrawn tokens now. */
   hintRevoked(): void {
     this.#net.hint(['revoked']);
@@ -252,6 +267,8 @@ export class Cluster {
   /** Stops taking part; nothing can be delivered afterwards. The membership is left by `leave`. */
   async close(): Promise<void> {
     this.#tick?.();
+    // The links still carry what was written to them.
+    this.#net.hint(['bye']);
     this.#placement.close();
     this.#lease.close();
     await this.#net[Symbol.asyncDispose]();
@@ -288,6 +305,7 @@ export class Cluster {
   }
 
   #seen(view: ClusterView, sentAt: number): void {
+    this.#mourn(view);
     this.#view = view;
     const peers: PeerAddress[] = [];
     for (const { bootId, name, peerHost, peerPort } of view.nodes) {
@@ -304,6 +322,18 @@ export class Cluster {
       this.#drainAsked = true;
       this.#options.onDrainRequested();
     }
+  }
+
+  /** Nodes that died, as far as they were known: what they published last may not have arrived. */
+  #mourn(view: ClusterView): void {
+    const live = new Set(view.nodes.map(({ bootId }) => bootId));
+    const dead = new Set(this.nodes.map(({ bootId }) => bootId).filter((bootId) => !live.has(bootId) && !this.#left.has(bootId)));
+    if (dead.size === 0) return;
+    const { slots, onGap, log } = this.#options;
+    const theirs = new Set<number>();
+    for (let slot = 0; slot < slotCount; slot++) if (dead.has(slots.ownerOf(slot) ?? '')) theirs.add(slot);
+    log.warn({ event: 'cluster.node_gone', count: theirs.size }, 'a node is gone without a word; sessions of its users pull afresh');
+    if (theirs.size > 0) onGap(theirs);
   }
 
   #asked(from: string, body: unknown, deadlineMs: number, trace: string | undefined, answer: Answer): void {

@@ -122,7 +122,8 @@ export class People {
 
   /** What is missing or wrong of all that was answered; asks the servers and the wallet. */
   async audit(): Promise<{
-    readonly answered_writes: number;
+    /** Keys that were looked at: of each, the newest write that was answered must be there, or a newer one. */
+    readonly keys_checked: number;
     readonly lost_writes: number;
     readonly payments: number;
     readonly lost_payments: number;
@@ -132,10 +133,10 @@ export class People {
     readonly double_charges: number;
   }> {
     let lost = 0;
-    let writes = 0;
+    let keys = 0;
     for (const { client, answered } of this.all) {
       for (const [key, number] of answered) {
-        writes++;
+        keys++;
         if ((await stored(client, key)) < number) lost++;
       }
     }
@@ -152,7 +153,7 @@ export class People {
     }
     const ledger = (await (await fetch(`${this.#options.walletUrl}/admin/ledger`)).json()) as { double_charges: number };
     return {
-      answered_writes: writes,
+      keys_checked: keys,
       lost_writes: lost,
       payments: payments.count,
       lost_payments: payments.lost,
