@@ -258,14 +258,15 @@ async function assemble(options: AppOptions) {
   bus.subscribe(({ method, params }) => {
     if (method === 'tween.payment.updated') metrics.paymentTransactions.with(String(params['status'])).inc();
   });
-  const { tell, ownSlots: slots } = nodes;
-  const timers = new Timers({ store, clock, tell, slots });
+  const { tell, ownSlots: slots, owns } = nodes;
+  const timers = new Timers({ store, clock, tell, slots, owns });
   const outbox = new Outbox({
     store,
     clock,
     runners: createChargeRunner(wallet, clock),
     tell,
     slots,
+    owns,
     onError: (row, error) => log.error({ outboxId: row.id, kind: row.type, err: error }, 'an effect could not be carried out'),
   });
   const limiter = new UserLimiter(clock, config.rateLimits === 'relaxed' ? 1000 : 1);
@@ -289,6 +290,10 @@ async function assemble(options: AppOptions) {
   });
   const loop = createLoopMeter();
   await nodes.start({
+    busy(name) {
+      const operation = gate.operation(name);
+      return operation === undefined ? undefined : gate.admit(operation);
+    },
     registry,
     limiter,
     moved(lost) {

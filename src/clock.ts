@@ -31,6 +31,12 @@ export class SystemClock implements Clock {
     return wall + this.#offsetMs;
   }
 
+  /** A step of the machine's clock that is not believed, ms; 0 while it runs as it should. */
+  get steppedMs(): number {
+    const stepped = Date.now() - performance.now() - this.#base;
+    return Math.abs(stepped) > stepMs ? stepped : 0;
+  }
+
   /**
    * What a clock that all nodes share says: `wallMs`, known to within `withinMs`. Gives how far the machine's clock is ahead of it, ms; where
    * that is more than a step this clock goes by the shared one from here on, until the machine's is right again.

@@ -24,6 +24,7 @@ const answerWithinMs = 2_000;
 export class ClockKeeper {
   readonly #options: ClockKeeperOptions;
   #aheadMs = 0;
+  #toldOff = false;
   #next: CancelTimer | undefined;
   #closed = false;
 
@@ -33,7 +34,8 @@ export class ClockKeeper {
 
   /** The machine's clock is wrong by so much that what reads it must not be trusted. */
   get off(): boolean {
-    return Math.abs(this.#aheadMs) > toleratedMs;
+    // A step is seen at once, before the database was asked.
+    return Math.max(Math.abs(this.#aheadMs), Math.abs(this.#options.clock.steppedMs)) > toleratedMs;
   }
 
   /** Looks, and then every second. Resolves after the first look; a database that does not answer leaves things as they are. */
@@ -45,7 +47,10 @@ export class ClockKeeper {
 
   /** Errors: throws while the machine's clock is off. */
   ready(): void {
-    if (this.off) throw new Error(`the machine's clock is ${Math.round(this.#aheadMs / 1_000)} s ahead of the database's`);
+    if (this.off)
+      throw new Error(
+        `the machine's clock is ${Math.round((this.#aheadMs || this.#options.clock.steppedMs) / 1_000)} s ahead of the database's`,
+      );
   }
 
   /** Identity, silent while the machine's clock is off. */
@@ -67,10 +72,10 @@ export class ClockKeeper {
       const [row] = await database.query<{ now: number }>('select tmcp_now_ms()::float8 as now', [], 'clock');
       const tookMs = clock.monotonic() - askedAt;
       if (row === undefined || tookMs > answerWithinMs) return;
-      const before = this.off;
       // The answer was made somewhere between the question and now.
       this.#aheadMs = clock.confirm(row.now + tookMs / 2, tookMs / 2);
-      if (this.off === before) return;
+      if (this.off === this.#toldOff) return;
+      this.#toldOff = this.off;
       const say = this.off ? 'error' : 'info';
       log[say](
         { event: 'clock.off', state: this.off ? 'off' : 'right', waitMs: Math.round(this.#aheadMs) },

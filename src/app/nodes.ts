@@ -23,6 +23,7 @@ import { type ActorPlace, Cluster, homeOf } from '../transport/cluster/cluster.t
 import { type ClusterBus, createClusterBus } from '../transport/cluster/cluster-bus.ts';
 import { noMeters, type PeerMeters } from '../transport/cluster/peer.ts';
 import { createPeerNet } from '../transport/cluster/peer-net.ts';
+import type { TmcpError } from '../protocol/errors.ts';
 import { version } from '../version.ts';
 import { linkKey } from './link-key.ts';
 import type { AppSecrets } from './secrets.ts';
@@ -45,6 +46,8 @@ export interface NodesParts {
   readonly moved: (lost: ReadonlySet<number>) => void;
   readonly onRevoked: () => void;
   readonly load: () => unknown;
+  /** Why an operation is turned away here, when this node is too busy for it. */
+  readonly busy: (operation: string) => TmcpError | undefined;
 }
 
 /** What the live transport gives once it is there. */
@@ -93,6 +96,9 @@ export class Nodes {
 
   /** Slots whose timers and effects are this node's; undefined: all. */
   readonly ownSlots = (): readonly number[] | undefined => (this.clustered ? this.slots.mine() : undefined);
+
+  /** Whether the timers and effects of a slot are this node's. */
+  readonly owns = (slot: number): boolean => !this.clustered || this.slots.epochOf(slot) > 0;
 
   /** The way of every message. */
   readonly tell = (address: string, message: Message): void => {
@@ -247,6 +253,7 @@ export class Nodes {
       clock,
       log: log.child({ component: 'cluster' }),
       load: parts.load,
+      busy: parts.busy,
       moved: parts.moved,
       takeSession: async (id, secretHash) => this.#live?.surrender(id, secretHash),
       onRevoked: parts.onRevoked,

@@ -132,7 +132,7 @@ describe('among three nodes', () => {
     const client = await cluster.client(away, '@bob:tween.example');
     await client.call('tween.storage.set', { key: 'hop', value: 'v' });
     const text = await away.dev.app.parts.metrics.text();
-    const value = (name: string): number => Number(new RegExp(`^${name.replaceAll(/[{}]/g, '\\$&')} (.+)$`, 'm').exec(text)?.[1]);
+    const value = (name: string): number => Number(new RegExp(`^${name.replaceAll(/[{}]/g, '\\$&')} (.+)$`, 'm').exec(text)?.[1] ?? 0);
     expect(value('forwards_total{outcome="sent"}')).toBeGreaterThan(0);
     expect(value('peer_round_trip_seconds_count')).toBeGreaterThan(0);
     expect(value('peer_errors_total{kind="lost"}')).toBe(0);

@@ -81,15 +81,6 @@ describe('three nodes on one database', () => {
     expect(heard).toEqual([[], all, all]);
   }, 30_000);
 
-  it('[CLU3] where a node is gone without a word, sessions of its users elsewhere are told to pull afresh', async () => {
-    const gone = cluster.ownerOf(carol);
-    const client = await cluster.client(others(gone)[0] as TestNode, carol);
-    const resync = new Promise<unknown>((resolve) => client.on('resync', resolve));
-    await sql('delete from nodes where name = $1', [gone.name]);
-    expect(await resync).toEqual({ reason: 'session' });
-    await cluster.until('it is back', () => gone.dev.app.parts.nodes.slots.count > 0 && gone.dev.app.parts.nodes.count() === 3);
-  }, 30_000);
-
   it('[CLU4] a session is resumed on another node, and its old socket is closed with 4409', async () => {
     const [from, to] = cluster.nodes as [TestNode, TestNode];
     const old = await openSocket(from, await cluster.token(bob));

@@ -50,6 +50,20 @@ describe('a drain', () => {
     expect(leaving.server.counts.sockets).toBe(0);
   });
 
+  it('[LIVE40] a node among others is not ready first and takes clients until its balancers know', async () => {
+    const live = await start({ drainNoticeMs: 400 });
+    const { client: early } = await live.open();
+    const draining = live.server.drain();
+    live.clock.advance(399);
+    expect((await fetch(`${live.origin}/readyz`)).status).toBe(503);
+    const { client: late } = await live.open();
+    expect((await late.call('tween.session.ping')).error).toBeUndefined();
+    expect(early.socket.destroyed).toBe(false);
+    live.clock.advance(1);
+    await finish(live, draining);
+    for (const client of [early, late]) expect((await client.closed).code).toBe(1012);
+  });
+
   it('[LIVE40] lets running requests end before it closes', async () => {
     const live = await start();
     const { client } = await live.open();

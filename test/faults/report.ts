@@ -90,7 +90,8 @@ ${rows.join('\n')}
 
 "Longest wait" is the longest time a client went without an answer between the strike and the recovery; for a fault that takes a node away
 (kill, pause, cut from Postgres) it is how long its users waited to be served elsewhere. The lease is 5 s. Half of the clients go to the nodes themselves, one
-after the other: nobody but their own patience (6 s a call, 15 s an open) takes them from a node that says nothing.
+after the other: nobody but their own patience (6 s a call, 15 s an open) takes them from a node that says nothing. While nodes cannot reach each
+other, a user with devices on both sides is served on one side at a time.
 
 \`\`\`json
 ${JSON.stringify(totals, null, 2)}

@@ -27,6 +27,7 @@ export class Outbox {
   readonly #known = new Map<string, { readonly toldAt: number; readonly slot: number }>();
   readonly #queue: { address: Address; row: OutboxRow; recovered: boolean }[] = [];
   readonly #slots: () => readonly number[] | undefined;
+  readonly #owns: (slot: number) => boolean;
   #running = 0;
   /** Slots changed while the table was being read. */
   #stale = false;
@@ -40,6 +41,8 @@ export class Outbox {
     readonly tell: (address: Address, message: Message) => void;
     /** The slots whose effects this node carries out; undefined (also when left out): all. */
     readonly slots?: () => readonly number[] | undefined;
+    /** Whether a slot is one of these; left out: yes. */
+    readonly owns?: (slot: number) => boolean;
     readonly onError?: (row: OutboxRow, error: unknown) => void;
   }) {
     this.#store = options.store;
@@ -47,6 +50,7 @@ export class Outbox {
     this.#runners = new Map(Object.entries(options.runners));
     this.#tell = options.tell;
     this.#slots = options.slots ?? (() => undefined);
+    this.#owns = options.owns ?? (() => true);
     this.#onError = options.onError ?? (() => {});
   }
 
@@ -106,7 +110,8 @@ export class Outbox {
   }
 
   #enqueue(address: Address, row: OutboxRow, recovered: boolean): void {
-    if (this.#closed) return;
+    // Of a slot that has gone meanwhile, its owner takes the row up.
+    if (this.#closed || !this.#owns(slotOf(address))) return;
     this.#known.set(row.id, { toldAt: 0, slot: slotOf(address) });
     this.#queue.push({ address, row, recovered });
     this.#pump();
@@ -122,7 +127,8 @@ export class Outbox {
   }
 
   #told(address: Address, row: OutboxRow): void {
-    this.#known.set(row.id, { toldAt: Math.max(1, this.#clock.monotonic()), slot: slotOf(address) });
+    if (!this.#owns(slotOf(address))) this.#known.delete(row.id);
+    else this.#known.set(row.id, { toldAt: Math.max(1, this.#clock.monotonic()), slot: slotOf(address) });
   }
 
   async #run(address: Address, row: OutboxRow, recovered: boolean): Promise<void> {
@@ -131,7 +137,8 @@ export class Outbox {
       if (runner === undefined) throw new Error(`no runner for the effect ${row.type}`);
       const outcome = await runner(row, { recovered });
       this.#told(address, row);
-      if (!this.#closed) this.#tell(address, { type: 'outbox.done', input: { ...row, outcome }, who: null, reply: noReply });
+      if (!this.#closed)
+        this.#tell(address, { type: 'outbox.done', input: { ...row, outcome }, who: null, reply: noReply, repeatable: true });
     } catch (error) {
       this.#told(address, row);
       this.#onError(row, error);

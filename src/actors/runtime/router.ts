@@ -38,6 +38,8 @@ export interface RouterOptions {
 }
 
 interface Waiting {
+  /** About what it holds in memory; 0 until it waits. */
+  bytes?: number;
   /** Order of arrival: what was sent back goes in front of what came later. */
   readonly turn: number;
   readonly address: Address;
@@ -50,6 +52,7 @@ interface Waiting {
 /** How long a message may be on its way before it is answered `SERVICE_UNAVAILABLE`: a dead node's lease and its takeover fit in. */
 const patienceMs = 12_000;
 const sweepMs = 100;
+const waitingBytes = 64 * 1024 * 1024;
 
 export class Router {
   readonly #options: RouterOptions;
@@ -59,6 +62,7 @@ export class Router {
   readonly remote = new Map<string, Float64Array>();
   readonly counters = { forwarded: 0, moved: 0, waited: 0, refused: 0 };
   #count = 0;
+  #bytes = 0;
   #turn = 0;
   #sweep: CancelTimer | undefined;
   #closed = false;
@@ -110,7 +114,7 @@ export class Router {
     const room = this.#waiting.get(slot);
     if (room === undefined) return;
     this.#waiting.delete(slot);
-    this.#count -= room.length;
+    this.#left(room);
     for (const item of room) this.#route(slot, item);
   }
 
@@ -121,6 +125,7 @@ export class Router {
     const rooms = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#count = 0;
+    this.#bytes = 0;
     for (const room of rooms) for (const item of room) this.#giveUp(item);
   }
 
@@ -143,8 +148,7 @@ export class Router {
   }
 
   #failed(slot: number, item: Waiting, why: ForwardFailure): void {
-    if (why === 'moved' || why === 'unreachable' || (why === 'lost' && (item.message.repeatable === true || item.message.who === null)))
-      this.#wait(slot, item, true);
+    if (why === 'moved' || why === 'unreachable' || (why === 'lost' && item.message.repeatable === true)) this.#wait(slot, item, true);
     else this.#refuse(item.message);
   }
 
@@ -174,8 +178,14 @@ export class Router {
       this.#refuse(item.message);
       return;
     }
+    item.bytes ??= weigh(item.message.input);
+    if (this.#bytes + item.bytes > waitingBytes) {
+      this.#refuse(item.message);
+      return;
+    }
     this.counters.waited++;
     this.#count++;
+    this.#bytes += item.bytes;
     const room = this.#waiting.get(slot);
     if (room === undefined) this.#waiting.set(slot, [item]);
     else {
@@ -187,6 +197,11 @@ export class Router {
     if (ask) this.#options.elsewhere.settle(slot);
   }
 
+  #left(items: readonly Waiting[]): void {
+    this.#count -= items.length;
+    for (const { bytes = 0 } of items) this.#bytes -= bytes;
+  }
+
   #sweepSoon(): void {
     this.#sweep ??= this.#options.clock.after(sweepMs, () => {
       this.#sweep = undefined;
@@ -194,7 +209,7 @@ export class Router {
       for (const [slot, room] of this.#waiting) {
         const left = room.filter(({ until }) => until > now);
         if (left.length === room.length) continue;
-        this.#count -= room.length - left.length;
+        this.#left(room.filter(({ until }) => until <= now));
         if (left.length === 0) this.#waiting.delete(slot);
         else this.#waiting.set(slot, left);
         for (const { until, message } of room) if (until <= now) this.#refuse(message);
@@ -217,4 +232,18 @@ export class Router {
     const until = this.#options.clock.monotonic() + patienceMs;
     return message.deadline === undefined ? until : Math.min(until, message.deadline);
   }
+}
+
+/** About how much an input holds: its texts and byte strings, and a little for each value. */
+function weigh(input: unknown): number {
+  let bytes = 64;
+  const open: unknown[] = [input];
+  while (open.length > 0) {
+    const value = open.pop();
+    bytes += 16;
+    if (typeof value === 'string') bytes += 2 * value.length;
+    else if (value instanceof Uint8Array) bytes += value.length;
+    else if (typeof value === 'object' && value !== null) open.push(...Object.values(value));
+  }
+  return bytes;
 }

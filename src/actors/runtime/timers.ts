@@ -22,6 +22,7 @@ export class Timers {
   readonly #clock: Clock;
   readonly #tell: (address: Address, message: Message) => void;
   readonly #slots: () => readonly number[] | undefined;
+  readonly #owns: (slot: number) => boolean;
   readonly #armed = new Map<string, { dueAt: number; cancel: CancelTimer; slot: number }>();
   #reread: CancelTimer | undefined;
   /** Slots changed while the table was being read. */
@@ -34,11 +35,14 @@ export class Timers {
     readonly tell: (address: Address, message: Message) => void;
     /** The slots whose timers this node fires; undefined (also when left out): all. */
     readonly slots?: () => readonly number[] | undefined;
+    /** Whether a slot is one of these; left out: yes. */
+    readonly owns?: (slot: number) => boolean;
   }) {
     this.#store = options.store;
     this.#clock = options.clock;
     this.#tell = options.tell;
     this.#slots = options.slots ?? (() => undefined);
+    this.#owns = options.owns ?? (() => true);
   }
 
   /** Reads what is due soon; what is overdue fires at once. */
@@ -98,7 +102,8 @@ export class Timers {
   #arm(address: Address, id: string, dueAt: number): void {
     this.#disarm(address, id);
     const wait = dueAt - this.#clock.now();
-    if (this.#closed || wait > horizonMs) return;
+    // A slot may have gone while its rows were read or written.
+    if (this.#closed || wait > horizonMs || !this.#owns(slotOf(address))) return;
     const cancel = this.#clock.after(Math.max(0, wait), () => this.#fire(address, id, dueAt));
     this.#armed.set(`${address}|${id}`, { dueAt, cancel, slot: slotOf(address) });
   }
@@ -112,6 +117,6 @@ export class Timers {
     if (this.#closed) return;
     const cancel = this.#clock.after(againMs, () => this.#fire(address, id, dueAt));
     this.#armed.set(`${address}|${id}`, { dueAt, cancel, slot: slotOf(address) });
-    this.#tell(address, { type: 'timer.fired', input: { id, dueAt }, who: null, reply: noReply });
+    this.#tell(address, { type: 'timer.fired', input: { id, dueAt }, who: null, reply: noReply, repeatable: true });
   }
 }

@@ -9,6 +9,7 @@ import type { ForwardFailure, Router } from '../../actors/runtime/router.ts';
 import type { SlotTable } from '../../actors/runtime/slot-table.ts';
 import { slotCount, slotOf } from '../../actors/runtime/slots.ts';
 import type { Logger } from '../../log.ts';
+import type { TmcpError } from '../../protocol/errors.ts';
 import type { ClusterBus } from './cluster-bus.ts';
 import { EventTrail } from './event-trail.ts';
 import { type Answer, Forwarding, type WireMessage } from './forwarding.ts';
@@ -33,6 +34,8 @@ export interface ClusterOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly load: () => unknown;
+  /** Why an operation is turned away here, when this node is too busy for it. */
+  readonly busy: (operation: string) => TmcpError | undefined;
   /** Timers and effects: these slots are no longer this node's, or others are now. */
   readonly moved: (lost: ReadonlySet<number>) => void;
   /** Lets go of a session that another node resumes; undefined when it is not here. */
@@ -69,6 +72,8 @@ const tickMs = 500;
 /** How long after its lease a node that is cut off keeps its clients. */
 const cutOffAfterMs = 1_500;
 const failuresOfAnOutage = 2;
+/** How long reads go on without a lease: nodes that nobody here has heard of may have come meanwhile. */
+const longestOutageMs = 60_000;
 const mostLeft = 1_000;
 const smallAskMs = 2_000;
 
@@ -143,11 +148,11 @@ export class Cluster {
       load: () => this.#load(),
       onView: (view, sentAt) => this.#seen(view, sentAt),
     });
-    this.#forwarding = new Forwarding(
-      (node, body, given, reply) => net.ask(node, body, given, reply),
-      (error, type, requestId) =>
+    this.#forwarding = new Forwarding((node, body, given, reply) => net.ask(node, body, given, reply), {
+      onFault: (error, type, requestId) =>
         log.error({ event: 'cluster.fault', operation: type, requestId, err: error.cause ?? error }, 'a forwarded request failed'),
-    );
+      busy: options.busy,
+    });
     this.#placement = new Placement({
       bootId,
       name: options.name,
@@ -288,7 +293,11 @@ export class Cluster {
     // While no node has a lease none can take a slot: what is in memory is still the newest there is.
     // A process that stood still has not failed to renew: it must ask before it believes that.
     this.#outage =
-      !held && this.#lease.failures >= failuresOfAnOutage && peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
+      !held &&
+      this.#lease.failures >= failuresOfAnOutage &&
+      this.#lease.overForMs < longestOutageMs &&
+      !this.#net.anyLease() &&
+      peers.every(({ bootId }) => this.#net.peerLease(bootId) === false);
     const cut = !held && !this.#outage && this.#lease.overForMs > cutOffAfterMs;
     if (cut === this.#cut) return;
     this.#cut = cut;
@@ -340,8 +349,13 @@ export class Cluster {
     const [kind, ...rest] = body as [string, ...unknown[]];
     switch (kind) {
       case 'm':
-        this.#forwarding.receive(from, rest[0] as WireMessage, trace, answer, (address, message, moved) =>
-          this.#options.router().arrive(from, address, message, deadlineMs, moved),
+        this.#forwarding.receive(
+          from,
+          rest[0] as WireMessage,
+          trace,
+          this.#options.clock.monotonic() + deadlineMs,
+          answer,
+          (address, message, moved) => this.#options.router().arrive(from, address, message, deadlineMs, moved),
         );
         break;
       case 'g':

@@ -39,17 +39,25 @@ export type WireMessage = readonly [
 const flag = { durable: 1, limit: 2, repeatable: 4 } as const;
 const answers = { result: 0, refusal: 1, moved: 2, durable: 3, unknownCaller: 4 } as const;
 
+export interface ForwardingOptions {
+  readonly onFault: (error: TmcpError, type: string, requestId: string | undefined) => void;
+  /** Why an operation is turned away on a busy node, whichever node's client asks for it. */
+  readonly busy: (type: string) => TmcpError | undefined;
+}
+
 export class Forwarding {
   readonly #ask: Ask;
   readonly #sent = new Map<string, CallersSent>();
   readonly #known = new Map<string, CallersKnown>();
   /** Sessions that were resumed, by the highest generation heard of. */
   readonly #generations = new Map<string, number>();
-  readonly #onFault: (error: TmcpError, type: string, requestId: string | undefined) => void;
+  readonly #onFault: ForwardingOptions['onFault'];
+  readonly #busy: ForwardingOptions['busy'];
 
-  constructor(ask: Ask, onFault: (error: TmcpError, type: string, requestId: string | undefined) => void) {
+  constructor(ask: Ask, options: ForwardingOptions) {
     this.#ask = ask;
-    this.#onFault = onFault;
+    this.#onFault = options.onFault;
+    this.#busy = options.busy;
   }
 
   /** Nodes that are gone: their tables go. */
@@ -121,11 +129,12 @@ export class Forwarding {
     });
   }
 
-  /** Reads a message that another node sent. `deliver` gives it on, or says that its actor is not here. */
+  /** Reads a message that another node sent. `deadline`: monotonic, when nobody waits any more. `deliver` gives it on, or says that its actor is not here. */
   receive(
     from: string,
     body: WireMessage,
     trace: string | undefined,
+    deadline: number,
     answer: Answer,
     deliver: (address: Address, message: Message, moved: () => void) => void,
   ): void {
@@ -146,6 +155,11 @@ export class Forwarding {
         return;
       }
       if (who.generation > 0) this.resumed(who.sessionId, who.generation);
+    }
+    const busy = who === null ? undefined : this.#busy(type);
+    if (busy !== undefined) {
+      answer([answers.refusal, refusalOf(busy), null], true);
+      return;
     }
     let state: LimitState | null = null;
     const wantsDurable = (flags & flag.durable) !== 0;
@@ -184,6 +198,7 @@ export class Forwarding {
               state = now;
             },
       repeatable: (flags & flag.repeatable) !== 0,
+      deadline,
       trace,
     };
     deliver(address, message, () => answer([answers.moved], true));

@@ -31,6 +31,8 @@ const renewEveryMs = 1_500;
 /** Clocks of two machines do not tick alike, and a check is not the deed. */
 const marginMs = 250;
 /** A renewal without an answer for so long is left to itself, and another one is sent. */
+/** After an outage of all, each gets back what was its own before anybody takes anything. */
+const regainedForMs = 2_500;
 const answerWithinMs = 2_000;
 
 export class Lease {
@@ -39,6 +41,7 @@ export class Lease {
   failures = 0;
   readonly #options: LeaseOptions;
   #until = Number.NEGATIVE_INFINITY;
+  #regainedUntil = Number.NEGATIVE_INFINITY;
   #renewedAt = Number.NEGATIVE_INFINITY;
   #next: CancelTimer | undefined;
   #renewing: Promise<void> | undefined;
@@ -51,6 +54,11 @@ export class Lease {
   /** Nobody else can have taken this node's slots. */
   holds(): boolean {
     return this.#options.clock.monotonic() < this.#until;
+  }
+
+  /** The lease was over and came back a moment ago: others whose lease is still over may be about to renew theirs. */
+  get regained(): boolean {
+    return this.#options.clock.monotonic() < this.#regainedUntil;
   }
 
   /** How long ago the lease was renewed, ms. */
@@ -120,8 +128,10 @@ export class Lease {
         // Lapsed for so long that the row is gone, or taken away by a node of this name: begin anew, with no slot.
         this.#until = Number.NEGATIVE_INFINITY;
         await membership.join();
+        clock.after(0, () => void this.renew());
         return;
       }
+      if (Number.isFinite(this.#until) && !this.holds()) this.#regainedUntil = clock.monotonic() + regainedForMs;
       this.#until = Math.max(this.#until, sentAt + (this.#options.leaseMs ?? leaseMs) - marginMs);
       this.#renewedAt = Math.max(this.#renewedAt, sentAt);
       this.failures = 0;

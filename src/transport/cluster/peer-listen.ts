@@ -42,6 +42,9 @@ const ackBytes = 256 * 1024;
 const remembered = 1_024;
 const handshakeMs = 2_000;
 const connectionsAtMost = 1_024;
+/** Connections of one address that have not shown the key: whoever has none cannot keep the others out. */
+const strangersAtMost = 16;
+const refusalsLoggedEveryMs = 1_000;
 
 export class PeerListen {
   readonly #options: PeerListenOptions;
@@ -49,6 +52,10 @@ export class PeerListen {
   readonly #identities = new WeakMap<object, string>();
   readonly #links = new Set<Inbound>();
   readonly #sockets = new Set<Socket>();
+  /** Sockets that have not shown the key, and how many each address has of them. */
+  readonly #unknown = new Set<Socket>();
+  readonly #strangers = new Map<string, number>();
+  #refusalLoggedAt = Number.NEGATIVE_INFINITY;
   /** The last event that came, by publisher; those heard of last stand last. */
   readonly #received = new Map<string, number>();
 
@@ -59,12 +66,33 @@ export class PeerListen {
     this.#server = createServer({ ...tls, handshakeTimeout: handshakeMs }, (socket) => this.#accept(socket));
     this.#server.maxConnections = connectionsAtMost;
     this.#server.on('connection', (socket: Socket) => {
+      const address = socket.remoteAddress ?? '';
+      const strangers = (this.#strangers.get(address) ?? 0) + 1;
+      if (strangers > strangersAtMost) {
+        options.meters.refused.inc();
+        socket.destroy();
+        return;
+      }
+      this.#strangers.set(address, strangers);
       this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      socket.once('close', () => {
+        this.#sockets.delete(socket);
+        this.#known(socket, address);
+      });
+      this.#unknown.add(socket);
+    });
+    // The socket of the handshake and the one under it are two objects; the address and the port name both.
+    this.#server.on('secureConnection', (socket: TLSSocket) => {
+      for (const raw of this.#unknown)
+        if (raw.remotePort === socket.remotePort && raw.remoteAddress === socket.remoteAddress)
+          this.#known(raw, socket.remoteAddress ?? '');
     });
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
       options.meters.refused.inc();
-      options.log.info({ reason: error.code ?? error.message }, 'A connection to the peer port was refused');
+      const now = performance.now();
+      if (now - this.#refusalLoggedAt < refusalsLoggedEveryMs) return;
+      this.#refusalLoggedAt = now;
+      options.log.info({ reason: error.code ?? error.message }, 'Connections to the peer port are refused');
     });
   }
 
@@ -96,6 +124,13 @@ export class PeerListen {
   /** Lets go of the sockets that `finish` waits for. */
   destroy(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #known(socket: Socket, address: string): void {
+    if (!this.#unknown.delete(socket)) return;
+    const left = (this.#strangers.get(address) ?? 1) - 1;
+    if (left > 0) this.#strangers.set(address, left);
+    else this.#strangers.delete(address);
   }
 
   #accept(socket: TLSSocket): void {

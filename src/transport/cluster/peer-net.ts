@@ -67,6 +67,8 @@ export interface PeerNet extends AsyncDisposable {
   hint(body: unknown): void;
   /** What a peer last told of its lease, on its link or on ours; undefined when no frame came for two heartbeats. */
   peerLease(bootId: string): boolean | undefined;
+  /** Whether any node that was heard within two heartbeats, a new one too, says that it has a lease. */
+  anyLease(): boolean;
   /** Whether asks can be sent: the link we dialled is open, and a frame came within two heartbeats. */
   reachable(bootId: string): boolean;
 }
@@ -179,6 +181,11 @@ class Net implements PeerNet {
   peerLease(bootId: string): boolean | undefined {
     const heard = this.#heard.get(bootId);
     return heard?.recently === true ? heard.leaseValid : undefined;
+  }
+
+  anyLease(): boolean {
+    for (const heard of this.#heard.values()) if (heard.recently && heard.leaseValid) return true;
+    return false;
   }
 
   reachable(bootId: string): boolean {

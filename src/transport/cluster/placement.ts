@@ -43,6 +43,7 @@ const wantedForMs = 4_000;
 /** A statement whose answer was lost has ended by then: the server's own bound, and the way there. */
 const statementEndsMs = 6_000;
 const evictWithinMs = 2_000;
+const quickMs = 50;
 const settleEveryMs = 100;
 
 export class Placement {
@@ -89,11 +90,6 @@ export class Placement {
     } finally {
       this.#busy = false;
     }
-  }
-
-  /** Claims all that is unowned: a first node takes everything before it is ready. */
-  async claimAll(): Promise<void> {
-    await this.#claim(this.#options.slots.unowned());
   }
 
   /** Another node says that slots are ours now. */
@@ -169,7 +165,7 @@ export class Placement {
     this.#settling = true;
     try {
       const orphans = asked.filter((slot) => slots.stateOf(slot) === 'unowned');
-      const won = orphans.length > 0 && lease.holds() ? await this.#claim(orphans) : 0;
+      const won = orphans.length > 0 && lease.holds() && !lease.regained ? await this.#claim(orphans) : 0;
       if (won < asked.length) await lease.renew();
     } finally {
       this.#settling = false;
@@ -182,7 +178,7 @@ export class Placement {
 
   async #claimOrphans({ nodes }: ClusterView): Promise<void> {
     const { slots, name, lease } = this.#options;
-    if (lease.state !== 'live') return;
+    if (lease.state !== 'live' || lease.regained) return;
     const names = nodes.filter(({ state, drainRequested }) => state === 'live' && !drainRequested).map((node) => node.name);
     const wanted: number[] = [];
     for (const slot of slots.unowned()) {
@@ -312,25 +308,39 @@ export class Placement {
   /** Hands slots over, by the node they go to: requests wait, the actors come to rest, the database moves them, the requests follow. */
   #move(targets: ReadonlyMap<string, readonly number[]>, withinMs: number): Promise<void> {
     const done = this.#moving.then(async () => {
-      const { slots, registry, router, moved } = this.#options;
-      const leaving = [...targets.values()].flat().filter((slot) => slots.leave(slot));
-      const empty = new Set(await registry.evict(leaving, withinMs));
-      for (const slot of leaving) {
-        // Lost or fenced meanwhile: then it is not ours to seal.
-        if (empty.has(slot) && slots.seal(slot)) continue;
-        empty.delete(slot);
-        slots.stay(slot);
-        router.settled(slot);
-      }
-      if (empty.size === 0) return;
-      moved(empty);
-      for (const [to, wanted] of targets) {
-        const sealed = wanted.filter((slot) => empty.has(slot));
-        if (sealed.length > 0) await this.#handOver(to, sealed);
+      const { slots, registry, moved } = this.#options;
+      let leaving = [...targets.values()].flat().filter((slot) => slots.leave(slot));
+      // Most are empty at once; those need not wait for the slowest actor of another slot.
+      for (const boundMs of [Math.min(withinMs, quickMs), withinMs]) {
+        if (leaving.length === 0) return;
+        const last = boundMs === withinMs;
+        const empty = new Set(await registry.evict(leaving, boundMs));
+        const busy = leaving.filter((slot) => !empty.has(slot));
+        for (const slot of [...empty]) if (!slots.seal(slot)) empty.delete(slot);
+        if (last) this.#keep(busy);
+        if (empty.size > 0) {
+          moved(empty);
+          for (const [to, wanted] of targets) {
+            const sealed = wanted.filter((slot) => empty.has(slot));
+            if (sealed.length > 0) await this.#handOver(to, sealed);
+          }
+        }
+        if (last) return;
+        leaving = busy;
       }
     });
     this.#moving = done.catch(() => {});
     return done;
+  }
+
+  /** Slots whose actors do not come to rest stay, and are not asked again for a while: their requests have waited enough. */
+  #keep(busy: readonly number[]): void {
+    const { slots, router } = this.#options;
+    this.#rest(busy);
+    for (const slot of busy) {
+      slots.stay(slot);
+      router.settled(slot);
+    }
   }
 
   async #handOver(to: string, sealed: readonly number[]): Promise<void> {

@@ -84,7 +84,7 @@ export class SessionHub {
 
   /** Takes a new session in; it has no socket yet. A user's session too many ends the oldest one. */
   add(session: Session): void {
-    this.#makeRoom(session.principal.userId);
+    this.#makeRoom(session.principal);
     this.#sessions.set(session.id, session);
     const { userId } = session.principal;
     const own = this.#byUser.get(userId);
@@ -93,11 +93,11 @@ export class SessionHub {
     else this.#byUser.set(userId, new Set([own, session]));
   }
 
-  /** Ends sessions of a user until there is room for one more: first those without a socket, always the oldest. */
-  #makeRoom(userId: string): void {
+  /** Ends sessions of a user in an app until there is room for one more: first those without a socket, always the oldest. No app can end another's. */
+  #makeRoom({ userId, appId }: Principal): void {
     const bound = this.options.maxSessionsPerUser ?? 0;
     if (bound === 0) return;
-    const own = [...(this.#ofUser(userId) ?? [])];
+    const own = [...(this.#ofUser(userId) ?? [])].filter(({ principal }) => principal.appId === appId);
     const byAge = [...own.filter(({ phase }) => phase === 'detached'), ...own.filter(({ phase }) => phase === 'open')];
     for (const session of byAge.slice(0, Math.max(0, own.length - bound + 1))) this.replace(session, 'too many sessions');
   }

@@ -50,6 +50,15 @@ describe('[CLU15] the clock of a node', () => {
     }
   });
 
+  it('that makes a step serves no OAuth from that moment on', async () => {
+    const keeper = keeperOf(new SystemClock());
+    await keeper.start();
+    keeper.close();
+    expect(keeper.off).toBe(false);
+    vi.spyOn(Date, 'now').mockImplementation(() => wall() - 3_600_000);
+    expect(keeper.off).toBe(true);
+  });
+
   it('says why it is not ready', async () => {
     vi.spyOn(Date, 'now').mockImplementation(() => wall() + 3_600_000);
     const keeper = keeperOf(new SystemClock());

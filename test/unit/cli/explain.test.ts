@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { explainFailure, reasonOf, StartError } from '../../../src/cli/explain.ts';
 import { ConfigError } from '../../../src/config.ts';
+import { NodeRefusedError } from '../../../src/persistence/stores/cluster-store.ts';
 import { TmcpError } from '../../../src/protocol/errors.ts';
 
 const withCode = (message: string, code: string): Error => Object.assign(new Error(message), { code });
@@ -12,6 +13,7 @@ describe('explainFailure', () => {
       new Error('The database is not fit to keep promises'),
       new StartError('No server answers'),
       new ConfigError(['TMCP_PORT is wrong']),
+      new NodeRefusedError('name', 'n1', 1_000),
       withCode('database "x" does not exist', '3D000'),
     ];
     for (const failure of failures) {

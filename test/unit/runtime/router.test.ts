@@ -153,6 +153,14 @@ describe('the router', () => {
     expect(router.waiting).toBe(2);
   });
 
+  it('[A3] holds so many bytes that wait and no more', () => {
+    const { router, message, codes } = setUp();
+    const large = 'x'.repeat(1_000_000);
+    for (let n = 0; n < 40; n++) router.tell(address, message({ value: large }));
+    expect(router.waiting).toBe(33);
+    expect(codes()).toHaveLength(7);
+  });
+
   it('answers what waited too long', () => {
     const { router, clock, message, codes } = setUp();
     router.tell(address, message(1));
