@@ -47,7 +47,9 @@ export function figuresOf(results: readonly FaultResult[], nodes: number) {
 
 function revisionNow(): string {
   const asked = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' });
-  return asked.status === 0 ? asked.stdout.trim() : 'unknown';
+  if (asked.status !== 0) return 'unknown';
+  const changed = spawnSync('git', ['status', '--porcelain', 'src'], { encoding: 'utf8' }).stdout.trim() !== '';
+  return `${asked.stdout.trim()}${changed ? ' and changes not committed' : ''}`;
 }
 
 /** Writes docs/fault-matrix.md. */

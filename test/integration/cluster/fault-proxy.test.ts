@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { disposed } from '../../support/disposed.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { until } from '../../support/peer-nodes.ts';
 
@@ -45,7 +46,7 @@ async function through() {
 
 describe('the fault proxy', () => {
   it('passes bytes and ends both ways', async () => {
-    await using t = await through();
+    const t = disposed(await through());
     t.client.write('there');
     t.inside.write('back');
     await until(() => t.atServer.text === 'there' && t.atClient.text === 'back');
@@ -55,7 +56,7 @@ describe('the fault proxy', () => {
   });
 
   it('holds bytes back, in order, also when the delay ends meanwhile', async () => {
-    await using t = await through();
+    const t = disposed(await through());
     t.proxy.delay('toServer', 60);
     const from = performance.now();
     t.client.write('one ');
@@ -68,7 +69,7 @@ describe('the fault proxy', () => {
   });
 
   it('stalls one way, until it flows again', async () => {
-    await using t = await through();
+    const t = disposed(await through());
     t.proxy.stall('toServer');
     t.client.write('held');
     t.inside.write('passed');
@@ -79,19 +80,19 @@ describe('the fault proxy', () => {
   });
 
   it('resets one receiver and tells the other side nothing, or both', async () => {
-    await using one = await through();
+    const one = disposed(await through());
     one.proxy.reset('toServer');
     await until(() => one.atServer.end === 'ECONNRESET');
     one.client.write('into nothing');
     expect([one.client.destroyed, one.atClient.end]).toEqual([false, '']);
-    await using both = await through();
+    const both = disposed(await through());
     both.proxy.reset();
     await until(() => both.atServer.end === 'ECONNRESET' && both.atClient.end === 'ECONNRESET');
   });
 
   it('refuses connections to come, and leads them elsewhere', async () => {
-    await using t = await through();
-    await using other = await through();
+    const t = disposed(await through());
+    const other = disposed(await through());
     t.proxy.refuse(true);
     const refused = connect(t.proxy.port, '127.0.0.1');
     refused.on('error', () => undefined);

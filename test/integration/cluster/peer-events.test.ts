@@ -1,5 +1,6 @@
 /** Events between nodes: each once and in order, whatever the link does, or a gap told in the place of what is gone. */
 import { describe, expect, it } from 'vitest';
+import { disposed } from '../../support/disposed.ts';
 import { FrameReader, frameKind, readSeq } from '../../../src/transport/cluster/frames.ts';
 import { eventFrame } from '../../../src/transport/cluster/frame-writer.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
@@ -34,8 +35,8 @@ const numbers = (from: number, to: number): number[] => Array.from({ length: to 
 describe('an event', () => {
   it('reaches every peer with its user, and is decoded only when asked for', async () => {
     const lazy: (() => unknown)[] = [];
-    await using nodes = await twoNodes({}, { onEvent: (_from, _user, body) => lazy.push(body) });
-    await using c = await PeerNode.start('c');
+    const nodes = disposed(await twoNodes({}, { onEvent: (_from, _user, body) => lazy.push(body) }));
+    const c = disposed(await PeerNode.start('c'));
     nodes.a.net.setPeers([nodes.b.at(), c.at()]);
     await nodes.a.reaches(nodes.b, c);
     const body = { type: 'storage.changed', at: 1_700_000_000_000 };
@@ -50,7 +51,7 @@ describe('an event', () => {
   });
 
   it('[CLU3] arrives exactly once and in order, however often the link is reset', async () => {
-    await using link = await proxied();
+    const link = disposed(await proxied());
     let published = 0;
     for (let round = 0; round < 12; round++) {
       for (let burst = 0; burst < 20; burst++) {
@@ -76,7 +77,7 @@ describe('an event', () => {
       [10, numbers(2, 11)],
       [11, ['gap', ...numbers(3, 12)]],
     ] as const) {
-      await using link = await proxied({ bounds: { events: 10 } });
+      const link = disposed(await proxied({ bounds: { events: 10 } }));
       link.a.net.publish('@u', 1);
       await until(() => link.b.events.length === 1);
       // The first is acknowledged with the next beat, so that it no longer counts.
@@ -100,7 +101,7 @@ describe('an event', () => {
 
   it('[CLU3] that a slow peer has not been sent when the log overflows is a gap, too', async () => {
     const clock = new ManualClock();
-    await using link = await proxied({ clock, bounds: { unsentBytes: 64 * 1024, events: 50 } }, { clock });
+    const link = disposed(await proxied({ clock, bounds: { unsentBytes: 64 * 1024, events: 50 } }, { clock }));
     link.proxy.stall('toServer');
     const load = 'x'.repeat(60_000);
     const published = 400;
@@ -122,7 +123,7 @@ describe('an event', () => {
   });
 
   it('larger than a frame is a gap for all', async () => {
-    await using link = await proxied({ bounds: { frameBytes: 1_000 } });
+    const link = disposed(await proxied({ bounds: { frameBytes: 1_000 } }));
     link.a.net.publish('@u', 1);
     await until(() => link.b.events.length === 1);
     link.a.net.publish('@u', 'x'.repeat(1_000));
@@ -132,9 +133,9 @@ describe('an event', () => {
   });
 
   it('[CLU3] published before a peer was known is a gap for it, once; a publisher that was silent until then has none', async () => {
-    await using a = await PeerNode.start('a');
+    const a = disposed(await PeerNode.start('a'));
     a.net.publish('@u', 'nobody hears this');
-    await using b = await PeerNode.start('b');
+    const b = disposed(await PeerNode.start('b'));
     a.net.setPeers([b.at()]);
     b.net.setPeers([a.at()]);
     a.net.publish('@u', 1);
@@ -148,7 +149,7 @@ describe('an event', () => {
   });
 
   it('[CLU3] missed while the peer was not among the peers is a gap when it is back', async () => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     const { a, b } = nodes;
     a.net.publish('@u', 1);
     await until(() => b.events.length === 1);
@@ -166,14 +167,16 @@ describe('an event', () => {
 
   it('whose handler throws does not come again, and the next one comes', async () => {
     const seen: unknown[] = [];
-    await using nodes = await twoNodes(
-      {},
-      {
-        onEvent: (_from, _user, body) => {
-          seen.push(body());
-          if (seen.length === 1) throw new Error('mine');
+    const nodes = disposed(
+      await twoNodes(
+        {},
+        {
+          onEvent: (_from, _user, body) => {
+            seen.push(body());
+            if (seen.length === 1) throw new Error('mine');
+          },
         },
-      },
+      ),
     );
     nodes.a.net.publish('@u', 1);
     nodes.a.net.publish('@u', 2);
@@ -184,7 +187,7 @@ describe('an event', () => {
 
   it('is acknowledged with 255 others, and else at the next beat', async () => {
     const clock = new ManualClock();
-    await using a = await PeerNode.start('a', { clock });
+    const a = disposed(await PeerNode.start('a', { clock }));
     const socket = await holder(a.net.port, 'x');
     const came = bytesOf(socket);
     const acks = (): number[] => {

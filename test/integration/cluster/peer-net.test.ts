@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { disposed } from '../../support/disposed.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { type Outcome, PeerNode, twoNodes, until } from '../../support/peer-nodes.ts';
@@ -13,14 +14,16 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 describe('an ask', () => {
   it('is answered, with its deadline and its trace told to the peer', async () => {
     const seen: unknown[] = [];
-    await using nodes = await twoNodes(
-      {},
-      {
-        onAsk: (from, body, deadlineMs, trace, answer) => {
-          seen.push([from, body, deadlineMs, trace]);
-          answer({ got: body }, true);
+    const nodes = disposed(
+      await twoNodes(
+        {},
+        {
+          onAsk: (from, body, deadlineMs, trace, answer) => {
+            seen.push([from, body, deadlineMs, trace]);
+            answer({ got: body }, true);
+          },
         },
-      },
+      ),
     );
     const body = { to: 'vault:@alice:x', bytes: new Uint8Array([1, 2]), at: 1_700_000_000_000 };
     expect(await nodes.a.ask('b', body, { deadlineMs: 1_500, trace: '00-abc' })).toEqual({ values: [{ got: body }] });
@@ -32,17 +35,19 @@ describe('an ask', () => {
   });
 
   it('takes several answers, and those after the last go nowhere', async () => {
-    await using nodes = await twoNodes(
-      {},
-      {
-        onAsk: (_from, body, _deadlineMs, _trace, answer) => {
-          answer(['accepted', body], false);
-          setImmediate(() => {
-            answer(['durable', body], true);
-            answer(['again', body], true);
-          });
+    const nodes = disposed(
+      await twoNodes(
+        {},
+        {
+          onAsk: (_from, body, _deadlineMs, _trace, answer) => {
+            answer(['accepted', body], false);
+            setImmediate(() => {
+              answer(['durable', body], true);
+              answer(['again', body], true);
+            });
+          },
         },
-      },
+      ),
     );
     expect(await Promise.all([nodes.a.ask('b', 1), nodes.a.ask('b', 2)])).toEqual([
       {
@@ -63,7 +68,7 @@ describe('an ask', () => {
 
   it('[A3] of ten thousand at once gets its own answer; one more is told busy, and the next fits again', async () => {
     const held: (() => void)[] = [];
-    await using nodes = await twoNodes({}, { onAsk: (_from, body, _d, _t, answer) => held.push(() => answer(body, true)) });
+    const nodes = disposed(await twoNodes({}, { onAsk: (_from, body, _d, _t, answer) => held.push(() => answer(body, true)) }));
     const asked = Array.from({ length: 10_000 }, (_, i) => nodes.a.ask('b', i));
     const over = nodes.a.ask('b', 'over');
     expect(await over).toEqual({ values: [], kind: 'busy' });
@@ -81,14 +86,16 @@ describe('an ask', () => {
   it('is late at its deadline, not before, and its late answer goes nowhere', async () => {
     const clock = new ManualClock();
     let answer: Answer | undefined;
-    await using nodes = await twoNodes(
-      { clock },
-      {
-        onAsk: (_from, body, _d, _t, given) => {
-          if (body === 'echo') given(body, true);
-          else answer = given;
+    const nodes = disposed(
+      await twoNodes(
+        { clock },
+        {
+          onAsk: (_from, body, _d, _t, given) => {
+            if (body === 'echo') given(body, true);
+            else answer = given;
+          },
         },
-      },
+      ),
     );
     const told: Outcome[] = [];
     void nodes.a.ask('b', 'slow', { deadlineMs: 400 }).then((outcome) => told.push(outcome));
@@ -106,7 +113,7 @@ describe('an ask', () => {
   });
 
   it('of a peer nobody knows, or that is not there, is told unreachable at once', async () => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     expect(await nodes.a.ask('nobody', 1)).toEqual({ values: [], kind: 'unreachable' });
     await nodes.b[Symbol.asyncDispose]();
     await until(() => !nodes.a.net.reachable('b'));
@@ -116,15 +123,17 @@ describe('an ask', () => {
   it('[A3] is told busy past the bound of unsent bytes, and then certainly not delivered; the others all are', async () => {
     const clock = new ManualClock();
     const seen: number[] = [];
-    await using b = await PeerNode.start('b', {
-      clock,
-      onAsk: (_from, body, _d, _t, answer) => {
-        seen.push((body as [number])[0]);
-        answer(null, true);
-      },
-    });
-    await using proxy = await startFaultProxy({ port: b.net.port });
-    await using a = await PeerNode.start('a', { clock, bounds: { unsentBytes: 256 * 1024 } });
+    const b = disposed(
+      await PeerNode.start('b', {
+        clock,
+        onAsk: (_from, body, _d, _t, answer) => {
+          seen.push((body as [number])[0]);
+          answer(null, true);
+        },
+      }),
+    );
+    const proxy = disposed(await startFaultProxy({ port: b.net.port }));
+    const a = disposed(await PeerNode.start('a', { clock, bounds: { unsentBytes: 256 * 1024 } }));
     a.net.setPeers([b.at(proxy.port)]);
     await a.reaches(b);
     proxy.stall('toServer');
@@ -151,16 +160,18 @@ describe('an ask', () => {
     const clock = new ManualClock();
     let handled = 0;
     const load = 'x'.repeat(60_000);
-    await using b = await PeerNode.start('b', {
-      clock,
-      bounds: { unsentBytes: 256 * 1024 },
-      onAsk: (_from, _body, _d, _t, answer) => {
-        handled += 1;
-        answer(load, true);
-      },
-    });
-    await using proxy = await startFaultProxy({ port: b.net.port });
-    await using a = await PeerNode.start('a', { clock });
+    const b = disposed(
+      await PeerNode.start('b', {
+        clock,
+        bounds: { unsentBytes: 256 * 1024 },
+        onAsk: (_from, _body, _d, _t, answer) => {
+          handled += 1;
+          answer(load, true);
+        },
+      }),
+    );
+    const proxy = disposed(await startFaultProxy({ port: b.net.port }));
+    const a = disposed(await PeerNode.start('a', { clock }));
     a.net.setPeers([b.at(proxy.port)]);
     await a.reaches(b);
     proxy.stall('toClient');
@@ -184,9 +195,8 @@ describe('an ask', () => {
 
   it('larger than a frame is told busy; with a larger answer, lost; both leave the link as it was', async () => {
     const bounds = { frameBytes: 1_000 };
-    await using nodes = await twoNodes(
-      { bounds },
-      { bounds, onAsk: (_from, body, _d, _t, answer) => answer('x'.repeat(body as number), true) },
+    const nodes = disposed(
+      await twoNodes({ bounds }, { bounds, onAsk: (_from, body, _d, _t, answer) => answer('x'.repeat(body as number), true) }),
     );
     expect((await nodes.a.ask('b', 'x'.repeat(1_000))).kind).toBe('busy');
     expect((await nodes.a.ask('b', 1_000)).kind).toBe('lost');
@@ -195,14 +205,16 @@ describe('an ask', () => {
   });
 
   it('whose handler throws is told lost, and the link goes on', async () => {
-    await using nodes = await twoNodes(
-      {},
-      {
-        onAsk: (_from, body, _d, _t, answer) => {
-          if (body === 'throw') throw new Error('mine');
-          answer(body, true);
+    const nodes = disposed(
+      await twoNodes(
+        {},
+        {
+          onAsk: (_from, body, _d, _t, answer) => {
+            if (body === 'throw') throw new Error('mine');
+            answer(body, true);
+          },
         },
-      },
+      ),
     );
     expect(await Promise.all([nodes.a.ask('b', 'throw'), nodes.a.ask('b', 'echo')])).toEqual([
       { values: [], kind: 'lost' },
@@ -212,7 +224,7 @@ describe('an ask', () => {
   });
 
   it('that waits when the peer is killed is told lost, also after an answer that was not the last', async () => {
-    await using a = await PeerNode.start('a');
+    const a = disposed(await PeerNode.start('a'));
     const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./peer-child.ts', import.meta.url)), 'child'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -236,7 +248,7 @@ describe('an ask', () => {
   });
 
   it('that waits for a peer who is dropped is told lost', async () => {
-    await using nodes = await twoNodes({}, { onAsk: () => undefined });
+    const nodes = disposed(await twoNodes({}, { onAsk: () => undefined }));
     const waiting = nodes.a.ask('b', 1);
     nodes.a.net.setPeers([]);
     expect(await waiting).toEqual({ values: [], kind: 'lost' });
@@ -245,8 +257,8 @@ describe('an ask', () => {
   });
 
   it('reaches a peer whose address has changed', async () => {
-    await using nodes = await twoNodes();
-    await using proxy = await startFaultProxy({ port: nodes.b.net.port });
+    const nodes = disposed(await twoNodes());
+    const proxy = disposed(await startFaultProxy({ port: nodes.b.net.port }));
     nodes.a.net.setPeers([nodes.b.at(proxy.port)]);
     await until(() => proxy.connections === 1);
     await nodes.a.reaches(nodes.b);
@@ -254,7 +266,7 @@ describe('an ask', () => {
   });
 
   it('is answered twenty thousand times over with 256 under way, each with its own', async () => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     const total = 20_000;
     let next = 0;
     let wrong = 0;
@@ -279,9 +291,9 @@ describe('a link', () => {
   it('that is black-holed is noticed: no lease after two beats, cut after 2 s, dialled again', async () => {
     const clock = new ManualClock();
     let lease = true;
-    await using b = await PeerNode.start('b', { clock, leaseValid: () => lease, onAsk: () => undefined });
-    await using proxy = await startFaultProxy({ port: b.net.port });
-    await using a = await PeerNode.start('a', { clock });
+    const b = disposed(await PeerNode.start('b', { clock, leaseValid: () => lease, onAsk: () => undefined }));
+    const proxy = disposed(await startFaultProxy({ port: b.net.port }));
+    const a = disposed(await PeerNode.start('a', { clock }));
     a.net.setPeers([b.at(proxy.port)]);
     await a.reaches(b);
     const beat = async (): Promise<void> => {
@@ -319,8 +331,8 @@ describe('a link', () => {
   it('tells the lease over the link that the peer dialled, too', async () => {
     // No beat comes: the hello says it.
     const clock = new ManualClock();
-    await using a = await PeerNode.start('a', { clock });
-    await using b = await PeerNode.start('b', { clock, leaseValid: () => false });
+    const a = disposed(await PeerNode.start('a', { clock }));
+    const b = disposed(await PeerNode.start('b', { clock, leaseValid: () => false }));
     b.net.setPeers([a.at()]);
     await b.reaches(a);
     expect(a.net.peerLease('b')).toBe(false);
@@ -328,7 +340,7 @@ describe('a link', () => {
   });
 
   it('is not blamed for a silence of our own: after a stall of our loop one beat has passed, not twenty', async () => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     const until = performance.now() + 2_600;
     while (performance.now() < until);
     expect(await nodes.a.ask('b', 1)).toEqual({ values: [1] });
@@ -336,7 +348,7 @@ describe('a link', () => {
   });
 
   it('ends in order: what was published just before arrives, what waits is lost', async () => {
-    await using nodes = await twoNodes({}, { onAsk: () => undefined });
+    const nodes = disposed(await twoNodes({}, { onAsk: () => undefined }));
     const waiting = nodes.a.ask('b', 1);
     for (let i = 0; i < 1_000; i++) nodes.a.net.publish('@u', i);
     await nodes.a[Symbol.asyncDispose]();
@@ -347,10 +359,10 @@ describe('a link', () => {
 
 describe('a hint', () => {
   it('[C6] reaches the peers that can be reached, and nobody later', async () => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     nodes.a.net.hint(['revoked', 1]);
     await until(() => nodes.b.hints.length === 1);
-    await using c = await PeerNode.start('c');
+    const c = disposed(await PeerNode.start('c'));
     nodes.a.net.setPeers([nodes.b.at(), c.at()]);
     nodes.a.net.hint(['revoked', 2]);
     await nodes.a.reaches(c);

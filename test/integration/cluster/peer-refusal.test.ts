@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
+import { disposed } from '../../support/disposed.ts';
 import { encodeTrusted } from '../../../src/protocol/codec.ts';
 import { frameKind } from '../../../src/transport/cluster/frames.ts';
 import { createPeerNet } from '../../../src/transport/cluster/peer-net.ts';
@@ -10,8 +11,8 @@ import { PeerNode, sharedKey, twoNodes, until } from '../../support/peer-nodes.t
 
 describe('the peer port', () => {
   it('[CLU11] refuses a node with another key, both ways, and says so', async () => {
-    await using a = await PeerNode.start('a');
-    await using b = await PeerNode.start('b', { key: new Uint8Array(32).fill(8), onAsk: () => expect.fail('asked') });
+    const a = disposed(await PeerNode.start('a'));
+    const b = disposed(await PeerNode.start('b', { key: new Uint8Array(32).fill(8), onAsk: () => expect.fail('asked') }));
     a.net.setPeers([b.at()]);
     b.net.setPeers([a.at()]);
     await until(() => a.counts.refused > 1 && b.counts.refused > 1);
@@ -25,7 +26,7 @@ describe('the peer port', () => {
     ['a hello without TLS', hello('x', 'a').toString('latin1')],
     ['zeroes', '\0'.repeat(10_000)],
   ])('[CLU11] refuses plain TCP: %s', async (_, text) => {
-    await using nodes = await twoNodes();
+    const nodes = disposed(await twoNodes());
     const socket = connect(nodes.a.net.port, '127.0.0.1', () => socket.write(text, 'latin1'));
     await closed(socket);
     await until(() => nodes.a.counts.refused === 1);
@@ -39,7 +40,7 @@ describe('the peer port', () => {
     ['an empty identity', { ciphers: cipher, maxVersion: 'TLSv1.2', pskCallback: () => ({ psk: sharedKey, identity: '' }) }],
     ['a key of zeroes', { ciphers: cipher, maxVersion: 'TLSv1.2', pskCallback: () => ({ psk: new Uint8Array(32), identity: 'x' }) }],
   ])('[CLU11] refuses %s', async (_, options) => {
-    await using a = await PeerNode.start('a');
+    const a = disposed(await PeerNode.start('a'));
     const socket = connectTls({
       host: '127.0.0.1',
       port: a.net.port,
@@ -57,8 +58,8 @@ describe('the peer port', () => {
   });
 
   it('[CLU11] is no way to a node that has taken over an address: its hello names another boot id', async () => {
-    await using a = await PeerNode.start('a');
-    await using b = await PeerNode.start('b', { onAsk: () => expect.fail('asked') });
+    const a = disposed(await PeerNode.start('a'));
+    const b = disposed(await PeerNode.start('b', { onAsk: () => expect.fail('asked') }));
     a.net.setPeers([{ ...b.at(), bootId: 'before-b' }]);
     await until(() => a.counts.refused > 1);
     expect([a.net.reachable('before-b'), a.net.reachable('b'), a.net.peerLease('b'), a.ups]).toEqual([false, false, undefined, []]);
@@ -83,7 +84,7 @@ describe('the peer port', () => {
     ['events out of order', Buffer.concat([hello('x', 'a'), frame(frameKind.event, new Uint8Array([0, 0, 0, 0, 0, 2, 0, 1, 0x40, 1]))])],
     ['a gap in what has come', Buffer.concat([hello('x', 'a'), frame(frameKind.gap, new Uint8Array([0, 0, 0, 0, 0, 1]))])],
   ])('[CLU11] ends the link of a holder of the key that sends %s', async (_, bytes) => {
-    await using nodes = await twoNodes({ onAsk: (_from, body, _d, _t, answer) => answer(body, true) });
+    const nodes = disposed(await twoNodes({ onAsk: (_from, body, _d, _t, answer) => answer(body, true) }));
     const socket = await holder(nodes.a.net.port, 'x');
     const end = closed(socket);
     socket.resume();
@@ -95,7 +96,7 @@ describe('the peer port', () => {
   });
 
   it('[CLU11] says who it is to a holder of the key who means another node, and takes nothing from it', async () => {
-    await using nodes = await twoNodes({ onAsk: () => expect.fail('asked') });
+    const nodes = disposed(await twoNodes({ onAsk: () => expect.fail('asked') }));
     const socket = await holder(nodes.a.net.port, 'x');
     const end = closed(socket);
     const came = bytesOf(socket);
@@ -106,7 +107,7 @@ describe('the peer port', () => {
   });
 
   it('takes a hello of the size of a hello, and the newest link of a peer in the place of the older', async () => {
-    await using a = await PeerNode.start('a');
+    const a = disposed(await PeerNode.start('a'));
     const first = await holder(a.net.port, 'x');
     const end = closed(first);
     first.write(hello('x', 'a'));
