@@ -15,7 +15,7 @@ export default defineConfig({
     // Here and not in the projects: they would each run it once more.
     globalSetup: ['test/global-setup.ts'],
     projects: kinds.map((name) => ({
-      test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, testTimeout: 30_000, hookTimeout: 60_000 },
+      test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, testTimeout: 60_000, hookTimeout: 90_000 },
     })),
   },
 });

@@ -165,7 +165,13 @@ export const options = {
     'Postgres, which holds all truth. Without it dev runs an embedded one in TMCP_DATA_DIR.',
     { ...required, secret: 'url' },
   ),
-  databasePool: option('TMCP_DB_POOL', integer(1, 200), '8', 'Connections to Postgres this node keeps, the lanes included.', 'connections'),
+  databasePool: option(
+    'TMCP_DB_POOL',
+    integer(1, 200),
+    '8',
+    'Connections to Postgres this node keeps, the lanes included; two more keep its lease and tell that it is ready.',
+    'connections',
+  ),
   unsafeDatabase: option(
     'TMCP_UNSAFE_DATABASE',
     list(oneOf(...unsafeSettings)),

@@ -7,10 +7,14 @@ interface Decoded {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
-/** Asks once over a socket that has nothing else under way. Errors: the answer is one, or none comes within 30 s. */
+/** Asks once over a socket that has nothing else under way. Errors: the answer is one; the socket closes, or 30 s pass, first. */
 export function askOnce<T = unknown>(socket: RawSocket, method: string, params: unknown): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`${method}: no answer`)), 30_000);
+    socket.onEnd = () => {
+      clearTimeout(late);
+      reject(new Error(`${method}: the socket was closed`));
+    };
     socket.onFrame = (payload) => {
       const { result, error } = unpack(payload) as Decoded;
       clearTimeout(late);

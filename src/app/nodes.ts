@@ -210,7 +210,7 @@ export class Nodes {
   /** Gives up what is left, once everything is flushed. */
   async leave(): Promise<void> {
     if (!this.clustered) return;
-    await createClusterStore(this.#options.database)
+    await createClusterStore(this.#options.database.urgent)
       .leave(this.bootId)
       .catch((error: unknown) =>
         this.#options.log.warn({ event: 'cluster.leave_failed', err: error }, 'the node could not leave; its lease ends by itself'),
@@ -219,7 +219,7 @@ export class Nodes {
 
   #join(parts: NodesParts, port: number): Promise<Cluster> {
     const { config, secrets, database, clock, log, metrics } = this.#options;
-    const store = createClusterStore(database);
+    const store = createClusterStore(database.urgent);
     const host =
       config.clusterAddress ?? (config.clusterHost === '0.0.0.0' || config.clusterHost === '::' ? hostname() : config.clusterHost);
     const router = this.#router as Router;

@@ -23,6 +23,11 @@ export interface Connection extends Queryable {
 
 export interface Database extends Queryable {
   readonly dialect: 'postgres' | 'pglite';
+  /**
+   * For the few statements that the node's life hangs on (its lease, its readiness, withdrawn tokens): they wait for none of the others,
+   * which a busy node has queues of. On PGlite they do wait: all share the one engine.
+   */
+  readonly urgent: Queryable;
   /** Runs `work` in one transaction on one connection; a throw rolls back. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** One connection for the caller alone, until `release`. The journal's lanes hold one each. On PGlite all share the one engine. */

@@ -6,6 +6,7 @@
  * The nodes have core 0 for themselves; generator, Postgres, Redis, HAProxy and wallet share core 1. So the figures are of one core of nodes, and
  * the generator's cost is no part of them, but for what it takes from Postgres.
  */
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { RawSocket } from '../../bench/lib/raw-client.ts';
 import { askOnce, openSession } from '../../bench/lib/live-session.ts';
@@ -236,6 +237,7 @@ await run(async () => {
       probe_calm_ms: spread(calmProbe),
       probe_refused_in_flood: floodProbe.filter((ms) => ms === Number.POSITIVE_INFINITY).length,
       normal_after_s: backS,
+      log: eventsOf(stack.nodes.map(({ logFile }) => readFileSync(logFile, 'utf8')).join('')),
       generator_cores: Number(((user + system) / 1e6 / spent).toFixed(2)),
       ...audit,
     };
@@ -253,6 +255,13 @@ await run(async () => {
     await stack.stop();
   }
 });
+
+/** How often the nodes warned of what. */
+function eventsOf(log: string): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const [, event = ''] of log.matchAll(/"event":"([a-z_.]+)"/g)) counts[event] = (counts[event] ?? 0) + 1;
+  return counts;
+}
 
 /** What counts as normal: as fast as nearly all requests before, twice over, or what nobody notices. */
 function normalOf(waits: readonly number[]): number {

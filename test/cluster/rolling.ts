@@ -1,5 +1,5 @@
 /**
- * `npm run cluster:rolling [-- --restarts 20 --nodes 4]`: nodes are restarted one after the other (SIGTERM, exit 0, start, ready, in use)
+ * `npm run cluster:rolling [-- --restarts 20 --nodes 4 --redis on|gone]`: nodes are restarted one after the other (SIGTERM, exit 0, start, ready, in use)
  * behind HAProxy while people with the SDK write, push and pay. Claims: no operation is rejected to its caller, nothing that was answered is
  * lost, a session is gone for 2 s at most in 99 of 100 cases, and each node ends within its bound.
  */
@@ -18,6 +18,8 @@ const { values } = parseArgs({
     pushers: { type: 'string', default: '20' },
     payers: { type: 'string', default: '20' },
     every: { type: 'string', default: '250' },
+    /** `gone`: the nodes are told of a Redis that is never there. */
+    redis: { type: 'string', default: 'on' },
   },
 });
 const restarts = Number(values.restarts);
@@ -26,7 +28,8 @@ const exitBoundMs = 20_000;
 const gapBoundMs = 2_000;
 
 await run(async () => {
-  const stack = await startStack({ nodes: Number(values.nodes) });
+  const noRedis = { redis: false, env: { REDIS_URL: 'redis://127.0.0.1:1/0' } };
+  const stack = await startStack({ nodes: Number(values.nodes), ...(values.redis === 'gone' ? noRedis : {}) });
   try {
     await stack.shared();
     const people = await People.gather({

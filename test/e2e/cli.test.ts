@@ -167,7 +167,8 @@ describe('tmcp dev', () => {
       await other.kill('SIGTERM');
       rmSync(folder, { recursive: true, force: true });
     }
-  });
+    // Two servers start from nothing here, on whatever machine.
+  }, 120_000);
 
   it('gives fixtures with everything a client needs', async () => {
     const fixtures = (await (await fetch(`${server.url}/dev/fixtures`)).json()) as {

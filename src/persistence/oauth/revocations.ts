@@ -75,7 +75,7 @@ export async function createRevocations(
     const now = clock.monotonic();
     let after = settled;
     for (;;) {
-      const rows = await db.query<RevocationRow>(sql.since, [after, clock.now(), pageRows], 'revocation-since');
+      const rows = await db.urgent.query<RevocationRow>(sql.since, [after, clock.now(), pageRows], 'revocation-since');
       for (const row of rows) {
         after = row.id;
         if (seen.has(row.id)) continue;

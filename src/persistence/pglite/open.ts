@@ -37,6 +37,7 @@ export async function openPglite(dataDir?: string): Promise<Database> {
   return {
     dialect: 'pglite',
     ...whole,
+    urgent: whole,
     connect: async () => ({ ...whole, release: () => {} }),
     transaction: (work) => engine.transaction((tx) => work(queryableOf(tx))),
     close: async () => {

@@ -7,7 +7,7 @@ import type { Connection, Database, Queryable } from '../database.ts';
 import { oid, parseBytea, parseInt8 } from './value-parsers.ts';
 
 export interface PostgresOptions {
-  /** Connections this process may hold; the journal's lanes keep one each. */
+  /** Connections this process may hold, those for urgent statements apart; the journal's lanes keep one each. */
   readonly poolSize: number;
   /** The server ends a statement that runs longer. Default 5,000 ms. */
   readonly statementTimeoutMs?: number;
@@ -21,6 +21,9 @@ const parsers = new Map<number, (text: string) => unknown>([
   [oid.int8, parseInt8],
   [oid.bytea, parseBytea],
 ]);
+
+/** A renewal of the lease, and beside it a claim of slots or a probe. */
+const urgentConnections = 2;
 
 const types = {
   getTypeParser: (id: number, format?: 'text' | 'binary') => parsers.get(id) ?? pg.types.getTypeParser(id, format as 'text'),
@@ -41,9 +44,8 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     // Only a weaker setting is replaced: an operator's `remote_apply` stays.
     `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local')`,
   ].join(';');
-  const pool = new pg.Pool({
+  const settings: pg.PoolConfig = {
     connectionString: url,
-    max: options.poolSize,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
@@ -52,8 +54,10 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     onConnect: async (client: pg.ClientBase) => {
       await client.query(setUp);
     },
-  });
-  pool.on('error', (error) => options.onError?.(error));
+  };
+  const pool = new pg.Pool({ ...settings, max: options.poolSize });
+  const urgent = new pg.Pool({ ...settings, max: urgentConnections });
+  for (const either of [pool, urgent]) either.on('error', (error) => options.onError?.(error));
 
   const connect = async (): Promise<Connection> => {
     const client = await pool.connect();
@@ -75,6 +79,7 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
     dialect: 'postgres',
     // A server that cannot be reached says nothing, also not that a statement took too long.
     ...queryableOf(pool, statementTimeoutMs + 1_000),
+    urgent: queryableOf(urgent, statementTimeoutMs + 1_000),
     connect,
     transaction: async (work) => {
       const connection = await connect();
@@ -92,13 +97,15 @@ export async function openPostgres(url: string, options: PostgresOptions): Promi
         connection.release(broken);
       }
     },
-    close: () => pool.end(),
+    close: async () => {
+      await Promise.all([pool.end(), urgent.end()]);
+    },
   };
 
   try {
     await database.query('select 1');
   } catch (error) {
-    await pool.end();
+    await database.close();
     throw error;
   }
   return database;

@@ -5,7 +5,7 @@
  */
 import type { ClusterNode } from '../../actors/ports.ts';
 import { slotCount } from '../../actors/runtime/slots.ts';
-import type { Database } from '../database.ts';
+import type { Queryable } from '../database.ts';
 import { loadSql } from '../sql.ts';
 import type { ClaimedSlot } from './slots.ts';
 
@@ -124,7 +124,7 @@ export interface ClusterStore {
 }
 
 /** The store on a migrated database. */
-export function createClusterStore(db: Database, options: ClusterStoreOptions = {}): ClusterStore {
+export function createClusterStore(db: Queryable, options: ClusterStoreOptions = {}): ClusterStore {
   const leaseMs = options.leaseMs ?? defaultLeaseMs;
   const lockWaitMs = options.lockWaitMs ?? defaultLockWaitMs;
 

@@ -23,7 +23,7 @@ export async function readinessProbe(db: Database, node: string, clock: Clock): 
     cancel = clock.after(probeTimeoutMs, () => reject(new Error(`the database did not commit a probe row within ${probeTimeoutMs} ms`)));
   });
   try {
-    await Promise.race([db.query(probeSql, [node, clock.now()], 'probe'), late]);
+    await Promise.race([db.urgent.query(probeSql, [node, clock.now()], 'probe'), late]);
   } finally {
     cancel();
   }

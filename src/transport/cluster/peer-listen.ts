@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Clock } from '../../actors/ports.ts';
 import type { Logger } from '../../log.ts';
 import { type Chunk, FrameError, frameKind, type Hello, readAsk, readBeat, readBody, readEvent, readHello, readSeq } from './frames.ts';
 import type { Pieces } from './frame-writer.ts';
@@ -14,6 +15,7 @@ import { listenTls } from './peer-tls.ts';
 
 /** What comes in. None of these may throw: what one throws is told to `onFault`, and an ask answered with a failure. */
 export interface PeerListenOptions {
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly bootId: string;
   readonly key: Uint8Array;
   readonly hello: () => Omit<Hello, 'to' | 'has'>;
@@ -89,7 +91,7 @@ export class PeerListen {
     });
     this.#server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
       options.meters.refused.inc();
-      const now = performance.now();
+      const now = options.clock.monotonic();
       if (now - this.#refusalLoggedAt < refusalsLoggedEveryMs) return;
       this.#refusalLoggedAt = now;
       options.log.info({ reason: error.code ?? error.message }, 'Connections to the peer port are refused');

@@ -105,6 +105,7 @@ class Net implements PeerNet {
     this.#meters = options.observe ?? noMeters;
     this.#events = new EventLog(this.#bounds.events, this.#bounds.eventBytes);
     this.#listen = new PeerListen({
+      clock: options.clock,
       bootId: options.self.bootId,
       key: options.key,
       hello: () => this.#hello(),
