@@ -2,7 +2,7 @@
  * Whether this node is alone or one of many. Alone it takes every slot over, whoever had it, and a message has no further to go than the
  * registry; among others it joins them. The rest of the application sees one way of both.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock, EventBus, EventTrailView, ResumeRecord, ResumeStore } from '../actors/ports.ts';
 import type { UserLimiter } from '../actors/runtime/limiter.ts';
@@ -26,6 +26,7 @@ import { createPeerNet } from '../transport/cluster/peer-net.ts';
 import type { TmcpError } from '../protocol/errors.ts';
 import { version } from '../version.ts';
 import { linkKey } from './link-key.ts';
+import { keyConflict, keyPrints } from './key-print.ts';
 import type { AppSecrets } from './secrets.ts';
 
 export interface NodesOptions {
@@ -223,6 +224,7 @@ export class Nodes {
     const host =
       config.clusterAddress ?? (config.clusterHost === '0.0.0.0' || config.clusterHost === '::' ? hostname() : config.clusterHost);
     const router = this.#router as Router;
+    const keys = keyPrints(secrets);
     return Cluster.start({
       bootId: this.bootId,
       name: this.name,
@@ -252,7 +254,15 @@ export class Nodes {
       bus: { ...this.bus, receive: this.#deliverEvent },
       clock,
       log: log.child({ component: 'cluster' }),
-      load: parts.load,
+      load: () => ({ ...(parts.load() as object), keys }),
+      conflict: (nodes) => {
+        for (const { bootId, name, load } of nodes) {
+          const kind = bootId === this.bootId ? undefined : keyConflict(keys, (load as { keys?: unknown } | null)?.keys);
+          if (kind !== undefined)
+            return `The running node ${name} has another configuration: it does not know this node's current ${kind} key, or this node does not know its own.`;
+        }
+        return undefined;
+      },
       busy: parts.busy,
       moved: parts.moved,
       takeSession: async (id, secretHash) => this.#live?.surrender(id, secretHash),
@@ -275,14 +285,10 @@ export class Nodes {
   /** What all nodes must share: two that differ in it would not accept each other's tokens, secrets or ciphertexts. */
   #configHash(): string {
     const { secrets, publicUrl, serverName } = this.#options;
-    const parts = [
-      publicUrl,
-      serverName,
-      secrets.signingKeys,
-      secrets.cookieKeys,
-      secrets.masterKeys.map(({ id, key }) => [id, createHash('sha256').update(key).digest('hex')]),
-    ];
-    return createHmac('sha256', secrets.pepper).update(JSON.stringify(parts)).digest('base64url');
+    // Keys of which there may be several are looked at one by one: `key-print.ts`.
+    return createHmac('sha256', secrets.pepper)
+      .update(JSON.stringify([publicUrl, serverName]))
+      .digest('base64url');
   }
 
   #measure(router: Router): void {

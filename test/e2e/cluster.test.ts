@@ -171,6 +171,10 @@ describe('three nodes on one database', () => {
     await expect(cluster.add({ TMCP_PEPPER: Buffer.alloc(32, 7).toString('base64') })).rejects.toThrow(/configuration/);
   }, 40_000);
 
+  it('[CLU12] [C7] a node whose current key the others do not know is refused', async () => {
+    await expect(cluster.add({ TMCP_COOKIE_KEYS: 'a'.repeat(40) })).rejects.toThrow(/current cookies key/);
+  }, 40_000);
+
   it('[CLU12] [C8] a second node of the same name is refused', async () => {
     await expect(cluster.add({ TMCP_NODE_NAME: 'n1' })).rejects.toThrow(/name n1/);
   }, 40_000);

@@ -6,6 +6,7 @@ import type { Clock, UserDirectory, UserProfile } from '../../actors/ports.ts';
 import type { Database } from '../database.ts';
 import { loadSql } from '../sql.ts';
 import { cached } from './cached.ts';
+import { together } from './together.ts';
 
 const load = (name: string): string => loadSql(import.meta.url, `./sql/${name}.sql`);
 const sql = {
@@ -35,7 +36,10 @@ export interface UserSeed {
 
 /** The accounts on `db`, with a directory whose answers are at most a second old. */
 export function createUsers(db: Database, clock: Clock) {
-  const rows = cached(clock, async (userId: string) => (await db.query<UserRow>(sql.find, [userId], 'user-find'))[0]);
+  const rows = cached(
+    clock,
+    together(async (userIds) => new Map((await db.query<UserRow>(sql.find, [userIds], 'user-find')).map((row) => [row.user_id, row]))),
+  );
 
   const directory: UserDirectory = {
     async find(userId) {

@@ -34,6 +34,8 @@ export interface ClusterOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly load: () => unknown;
+  /** Why this node cannot work beside these; asked once, before it takes anything. */
+  readonly conflict: (nodes: ClusterView['nodes']) => string | undefined;
   /** Why an operation is turned away here, when this node is too busy for it. */
   readonly busy: (operation: string) => TmcpError | undefined;
   /** Timers and effects: these slots are no longer this node's, or others are now. */
@@ -86,6 +88,8 @@ export class Cluster {
   readonly #placement: Placement;
   readonly #forwarding: Forwarding;
   #view: ClusterView | undefined;
+  #conflict: string | undefined;
+  readonly #membership: Membership;
   #outage = false;
   #cut = false;
   #tick: CancelTimer | undefined;
@@ -126,6 +130,10 @@ export class Cluster {
     cluster = new Cluster(options, net, trail, options.membership(net.port));
     try {
       await cluster.#lease.start();
+      if (cluster.#conflict !== undefined) {
+        await cluster.#membership.leave(options.bootId);
+        throw new Error(cluster.#conflict);
+      }
       await cluster.#placement.tend();
       cluster.#ticking();
       return cluster;
@@ -139,6 +147,7 @@ export class Cluster {
     this.trail = trail;
     const { bootId, clock, log, slots, registry, moved } = options;
     this.#options = options;
+    this.#membership = membership;
     this.#net = net;
     this.#lease = new Lease({
       bootId,
@@ -314,6 +323,8 @@ export class Cluster {
   }
 
   #seen(view: ClusterView, sentAt: number): void {
+    if (this.#view === undefined) this.#conflict = this.#options.conflict(view.nodes);
+    if (this.#conflict !== undefined) return;
     this.#mourn(view);
     this.#view = view;
     const peers: PeerAddress[] = [];
