@@ -1,15 +1,16 @@
 /**
  * The generator, in a thread of its own: open loop, so requests are due by the clock whatever the servers do, and count from the moment they
- * were due. Its sessions keep to the protocol where it says when to come back; while one is away its requests count as not served.
+ * were due. Its sessions keep to the protocol: they come back when they are told, and have no more in flight than they were told. What is due
+ * while one may not send counts as not served.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { pack, unpack } from 'msgpackr';
 import { RawSocket, requestFrame } from '../../../bench/lib/raw-client.ts';
-import type { FloodFigures, FloodOrder, FloodTarget } from './flood.ts';
+import type { FloodFigures, FloodOptions, FloodOrder, FloodTarget } from './flood.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('the generator is a thread');
-const { targets, goodWithinMs } = workerData as { targets: readonly FloodTarget[]; goodWithinMs: number };
+const { targets, goodWithinMs, mostInFlight } = workerData as FloodOptions;
 
 const value = 'v'.repeat(64);
 const tickMs = 5;
@@ -50,6 +51,7 @@ class FloodSession {
   readonly #target: FloodTarget;
   #socket: RawSocket | undefined;
   #open = false;
+  #inFlight = 0;
   #hintMs: number | undefined;
 
   constructor(target: FloodTarget) {
@@ -74,9 +76,11 @@ class FloodSession {
     }
   }
 
-  /** False: it is away. */
-  ask(frames: Buffer): boolean {
+  /** Sends `count` requests. False: it is away, or waits for as many answers as it may. */
+  ask(frames: Buffer, count: number): boolean {
     if (!this.#open || this.#socket === undefined || this.#socket.unsentBytes > backlogBytes) return false;
+    if (this.#inFlight + count > mostInFlight) return false;
+    this.#inFlight += count;
     this.#socket.write(frames);
     return true;
   }
@@ -99,6 +103,7 @@ class FloodSession {
       if (method === 'tween.session.draining') this.#hintMs = params?.reconnect_after_ms;
       return;
     }
+    this.#inFlight--;
     // The id is a marker and four bytes; then comes "result" or "error", which differ in length.
     const waited = performance.now() - (dueAt[payload.readUInt32BE(at + 3) % remembered] as number);
     if (payload[at + 7] !== 0xa6) counts.refused++;
@@ -112,6 +117,7 @@ class FloodSession {
   #gone(): void {
     if (this.#open) counts.cut++;
     this.#open = false;
+    this.#inFlight = 0;
     this.#socket = undefined;
     const wait = (this.#hintMs ?? 1_000) + Math.random() * 1_000;
     setTimeout(() => void this.dial(), wait);
@@ -140,7 +146,7 @@ function tick(): void {
       frames.push(next(id));
     }
     turn = (turn + 1) % sessions.length;
-    if (!(sessions[turn] as FloodSession).ask(size === 1 ? (frames[0] as Buffer) : Buffer.concat(frames))) counts.away += size;
+    if (!(sessions[turn] as FloodSession).ask(size === 1 ? (frames[0] as Buffer) : Buffer.concat(frames), size)) counts.away += size;
   }
 }
 

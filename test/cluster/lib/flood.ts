@@ -8,6 +8,14 @@ export interface FloodTarget {
   readonly device: string;
 }
 
+export interface FloodOptions {
+  readonly targets: readonly FloodTarget[];
+  /** An answer that comes later is no use. */
+  readonly goodWithinMs: number;
+  /** Requests of one session that may be unanswered. */
+  readonly mostInFlight: number;
+}
+
 export interface FloodOrder {
   /** Requests a second from now on; left out: as before. */
   readonly rate?: number;
@@ -21,7 +29,7 @@ export interface FloodFigures {
   good: number;
   late: number;
   refused: number;
-  /** Not sent, because the session was away or its socket took no more. */
+  /** Not sent, because the session was away or might not send more. */
   away: number;
   /** Sessions that lost their socket, and dials or opens that were refused. */
   cut: number;
@@ -35,12 +43,12 @@ export type FloodStep = FloodFigures & { readonly waits: Float64Array };
 export class Flood {
   readonly #worker: Worker;
 
-  /** Its sessions begin to open. `goodWithinMs`: an answer that comes later is no use. */
-  constructor(targets: readonly FloodTarget[], goodWithinMs: number) {
+  /** Its sessions begin to open. */
+  constructor(options: FloodOptions) {
     // A thread does not inherit the loader for TypeScript.
     const thread = JSON.stringify(new URL('./flood-worker.ts', import.meta.url).href);
     const loads = `import('tsx/esm/api').then(({ register }) => { register(); return import(${thread}); })`;
-    this.#worker = new Worker(loads, { eval: true, workerData: { targets, goodWithinMs } });
+    this.#worker = new Worker(loads, { eval: true, workerData: options });
   }
 
   /** Changes the rate and gives what happened since the last order. */
